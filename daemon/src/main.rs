@@ -1,0 +1,3 @@
+//! The `baton` binary: arguments to exit code. Everything else is in the library.
+
+fn main() {}

@@ -1,0 +1,71 @@
+//! The scalars of VRRP: numbers with a range or a unit.
+//!
+//! Used by every later part of this crate. Pure values: nothing here reads a clock or a socket.
+
+use std::num::NonZeroU8;
+use std::time::Duration;
+
+/// Virtual Router Identifier, 1–255 (RFC 9568 §5.2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Vrid(NonZeroU8);
+
+impl Vrid {
+    /// The identifier, or nothing for 0, which RFC 9568 does not allow.
+    pub fn new(value: u8) -> Option<Self> {
+        NonZeroU8::new(value).map(Self)
+    }
+
+    /// The number as it stands in the packet.
+    pub fn get(self) -> u8 {
+        self.0.get()
+    }
+}
+
+/// Priority of a router, 0–255 (RFC 9568 §5.2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(pub u8);
+
+impl Priority {
+    /// 0: the Active router stops taking part.
+    pub const RESIGN: Self = Self(0);
+    /// 255: the router owns the addresses.
+    pub const OWNER: Self = Self(255);
+}
+
+/// Hundredths of a second, the unit of VRRPv3's Maximum Advertisement Interval, 1–4095
+/// (RFC 9568 §5.2.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Centiseconds(u16);
+
+impl Centiseconds {
+    /// The interval, or nothing where it does not fit the packet's 12 bits or is 0.
+    pub fn new(value: u16) -> Option<Self> {
+        (1..=4095).contains(&value).then_some(Self(value))
+    }
+
+    /// The number as it stands in the packet.
+    pub fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl From<Centiseconds> for Duration {
+    fn from(value: Centiseconds) -> Self {
+        Self::from_millis(u64::from(value.0) * 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_those_of_the_packet() {
+        assert_eq!(Vrid::new(0), None);
+        assert_eq!(Vrid::new(255).map(Vrid::get), Some(255));
+        assert_eq!(Centiseconds::new(0), None);
+        assert_eq!(Centiseconds::new(4096), None);
+        assert_eq!(Centiseconds::new(100).map(Duration::from), Some(Duration::from_secs(1)));
+        assert!(Priority::RESIGN < Priority::OWNER);
+    }
+}
