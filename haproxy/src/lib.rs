@@ -9,6 +9,10 @@
 //! Knows no Marathon JSON, no VRRP and no metrics library.
 
 pub mod app;
+pub mod compile;
 pub mod issue;
 pub mod labels;
+pub mod model;
+pub mod names;
+pub mod render;
 pub mod text;

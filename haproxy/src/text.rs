@@ -65,6 +65,11 @@ impl Host {
         Ok(Self { wildcard, name })
     }
 
+    /// The wildcard above a part of a valid host's name.
+    pub(crate) fn wildcard(name: &str) -> Self {
+        Self { wildcard: true, name: name.to_owned() }
+    }
+
     /// Whether it stands for every name below `name`.
     pub fn is_wildcard(&self) -> bool {
         self.wildcard

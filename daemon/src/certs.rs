@@ -1,0 +1,64 @@
+//! The self-signed certificate for a load balancer that was given none.
+//!
+//! Made once and kept, so that clients see the same one after every reload and restart. Used by
+//! the reconcile loop and `baton render`.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+/// The certificate and key at `path`, in PEM; made there if the file does not exist. Says whether
+/// it was made now.
+///
+/// # Errors
+/// When the file can be neither read nor written.
+pub fn default_certificate(path: &Path) -> anyhow::Result<(String, bool)> {
+    match fs::read_to_string(path) {
+        Ok(pem) if pem.contains("PRIVATE KEY") && pem.contains("CERTIFICATE") => return Ok((pem, false)),
+        Ok(_) => log::warn!(path:% = path.display(); "default certificate is incomplete and made anew"),
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => (),
+        Err(why) => return Err(why).with_context(|| format!("read {}", path.display())),
+    }
+    let pem = self_signed()?;
+    let temporary = path.with_extension("pem.new");
+    let mut options = fs::OpenOptions::new();
+    let written = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o640)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path));
+    written.with_context(|| format!("write {}", path.display()))?;
+    Ok((pem, true))
+}
+
+/// A certificate for every name, valid as long as rcgen's default says, and its key.
+fn self_signed() -> anyhow::Result<String> {
+    let key = rcgen::KeyPair::generate().context("make a key")?;
+    let mut params = rcgen::CertificateParams::new(vec!["baton.invalid".to_owned()]).context("name a certificate")?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "*");
+    let cert = params.self_signed(&key).context("sign a certificate")?;
+    Ok(format!("{}{}", cert.pem(), key.serialize_pem()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_once_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("default.pem");
+        let (first, made) = default_certificate(&path).unwrap();
+        assert!(made && first.contains("BEGIN CERTIFICATE") && first.contains("PRIVATE KEY"));
+        assert_eq!(default_certificate(&path).unwrap(), (first, false));
+        fs::write(&path, "torn").unwrap();
+        assert!(default_certificate(&path).unwrap().1);
+    }
+}

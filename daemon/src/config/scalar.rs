@@ -1,0 +1,138 @@
+//! Scalars of the configuration that check themselves while they are read.
+//!
+//! Thin serde shells around the `haproxy` crate's text types, so that an error names the key it
+//! stands in and what would be accepted.
+
+use std::fmt;
+use std::str::FromStr;
+
+use haproxy::render::settings::{Line, Listen};
+use haproxy::text::{BindAddr, CryptHash, Word};
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, de};
+
+/// A value that reads itself from a string.
+trait Scalar: Sized {
+    const EXPECTED: &'static str;
+    fn read(text: &str) -> Result<Self, String>;
+}
+
+struct Reader<T>(std::marker::PhantomData<T>);
+
+impl<T: Scalar> de::Visitor<'_> for Reader<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        T::read(text).map_err(|why| E::custom(format!("{text:?}: {why}; expected {}", T::EXPECTED)))
+    }
+}
+
+macro_rules! deserialize {
+    ($($type:ty)+) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(Reader(std::marker::PhantomData))
+            }
+        }
+    )+};
+}
+
+deserialize!(Address LogLine Network StatsAuth Token);
+
+/// One word of a configuration line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token(pub Word);
+
+impl Token {
+    /// A word of this program's own.
+    pub(super) fn known(text: &'static str) -> Self {
+        Self(Word::parse(text).expect("a built-in default is one word"))
+    }
+}
+
+impl Scalar for Token {
+    const EXPECTED: &'static str = "one word without blanks, quotes or any of \\ # $ { }";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Word::parse(text).map(Self).map_err(|why| why.to_string())
+    }
+}
+
+/// The words of a `log` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine(pub Line);
+
+impl Scalar for LogLine {
+    const EXPECTED: &'static str = "the words after HAProxy's `log`, such as \"/dev/log local0\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Line::parse(text).map(Self).map_err(|why| why.to_string())
+    }
+}
+
+/// `address:port`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address(pub Listen);
+
+impl Address {
+    /// Every IPv4 address.
+    pub(super) const fn port(port: u16) -> Self {
+        Self(Listen { addr: BindAddr::Any, port })
+    }
+}
+
+impl Scalar for Address {
+    const EXPECTED: &'static str = "ADDRESS:PORT such as \"*:80\", \"192.0.2.1:80\" or \"[::]:80\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let (addr, port) = text.rsplit_once(':').ok_or("no port")?;
+        let addr = BindAddr::parse(addr).map_err(|why| why.to_string())?;
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or("the port is not 1 to 65535")?;
+        Ok(Self(Listen { addr, port }))
+    }
+}
+
+/// An address or network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network(pub IpNet);
+
+impl Scalar for Network {
+    const EXPECTED: &'static str = "an address or network such as \"192.0.2.0/24\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        IpNet::from_str(text)
+            .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+            .map(Self)
+            .map_err(|why| why.to_string())
+    }
+}
+
+/// `user:hash`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatsAuth {
+    /// The user.
+    pub user: Word,
+    /// The hash of the password.
+    pub hash: CryptHash,
+}
+
+impl Scalar for StatsAuth {
+    const EXPECTED: &'static str = "USER:HASH, the hash as `openssl passwd -6` prints it";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let (user, hash) = text.split_once(':').ok_or("no colon")?;
+        Ok(Self {
+            user: Word::parse(user).map_err(|why| why.to_string())?,
+            hash: CryptHash::parse(hash).map_err(|why| why.to_string())?,
+        })
+    }
+}
+
+/// `haproxy.certs`: paths as written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Certificates(pub Vec<Token>);

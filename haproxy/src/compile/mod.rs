@@ -1,0 +1,164 @@
+//! Turns a snapshot of apps into the load-balancer state we want.
+//!
+//! Called by the reconcile loop; feeds `render`. Pure: no clock, no files, never fails. Anything
+//! odd about an app becomes an [`Issue`] and costs that app the part that is wrong; the other apps
+//! are still served.
+
+mod checks;
+mod listeners;
+mod ports;
+mod routes;
+mod servers;
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use crate::app::{AppId, Snapshot};
+use crate::issue::Issue;
+use crate::labels::options::{Balance, Mode};
+use crate::model::{Backend, BackendId, LbState, Owner};
+use crate::text::BindAddr;
+
+use ports::ServicePort;
+
+/// What the operator decided: the same on every node, so that every node compiles the same state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// The groups served here.
+    pub groups: Groups,
+    /// Only tasks that Marathon's health checks call alive get traffic.
+    pub health_check: bool,
+    /// Ports are out of service unless `HAPROXY_{n}_ENABLED` says otherwise.
+    pub strict: bool,
+    /// 80 and 443 route by host.
+    pub vhosts: bool,
+    /// An app that is not served: the one Baton itself runs as (`FRAMEWORK_NAME`).
+    pub own_app: Option<AppId>,
+    /// Service ports for container-network apps that have none.
+    pub invented_ports: Option<RangeInclusive<u16>>,
+    /// Listeners that are not apps': an app that wants one of them goes without its own.
+    pub reserved: Vec<Reserved>,
+}
+
+/// Which `HAPROXY_GROUP` values are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Groups {
+    /// `*`: everything, also apps without a group.
+    All,
+    /// These.
+    Only(BTreeSet<String>),
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Self::Only(BTreeSet::new())
+    }
+}
+
+impl Groups {
+    fn serve(&self, groups: &BTreeSet<String>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(ours) => !ours.is_disjoint(groups),
+        }
+    }
+}
+
+/// A listener of the load balancer itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserved {
+    /// Where it listens.
+    pub addr: BindAddr,
+    /// Its port.
+    pub port: u16,
+    /// What it is, for the issue: `HTTP virtual hosts`.
+    pub what: &'static str,
+}
+
+/// The wanted state, and what is wrong with whom (sorted).
+pub fn compile(snapshot: &Snapshot, policy: &Policy) -> (LbState, Vec<Issue>) {
+    let mut state = LbState::default();
+    let mut issues = snapshot.issues.clone();
+    let ports = ports::served(snapshot, policy, &mut issues);
+    for port in &ports {
+        match state.backends.get(&port.backend) {
+            Some(other) => issues.push(same_name(port, &other.owner)),
+            None => {
+                let backend = backend(port, policy, &mut issues);
+                if backend.mode == Mode::Http {
+                    state.app_ids.entry(backend.owner.app.clone()).or_insert_with(|| port.backend.clone());
+                }
+                state.backends.insert(port.backend.clone(), backend);
+            }
+        }
+    }
+    state.frontends = listeners::frontends(&ports, &state.backends, policy, &mut issues);
+    if policy.vhosts {
+        state.routes = routes::tables(&ports, &state.backends, &mut issues);
+    }
+    issues.sort();
+    issues.dedup();
+    (state, issues)
+}
+
+fn backend(port: &ServicePort<'_>, policy: &Policy, issues: &mut Vec<Issue>) -> Backend {
+    let options = &port.options;
+    let (mode, check) = checks::of(port, issues);
+    let http = mode == Mode::Http;
+    let mut http_only = |wanted: bool, label: &str| {
+        if wanted && !http {
+            issues.push(port.issue(label, "needs mode http and is ignored in mode tcp"));
+        }
+        wanted && http
+    };
+    let sticky = http_only(options.sticky, "STICKY");
+    let hsts = http_only(options.use_hsts, "USE_HSTS");
+    let proxypass = http_only(options.proxypass_path.is_some(), "HTTP_BACKEND_PROXYPASS_PATH");
+    let revproxy = http_only(options.revproxy_path.is_some(), "HTTP_BACKEND_REVPROXY_PATH");
+    let redirect_root = http_only(options.redirect_root.is_some(), "HTTP_BACKEND_REDIR");
+    let fitting_balance = !options.balance.http_only || http_only(true, "BALANCE");
+    Backend {
+        owner: Owner { app: port.app.id.clone(), index: port.index },
+        port: port.port,
+        mode,
+        balance: if fitting_balance { options.balance.clone() } else { Balance::default() },
+        hosts: if http { options.hosts.clone() } else { Vec::new() },
+        auth: options.auth.clone(),
+        redirect_to_https: options.redirect_to_https,
+        hsts,
+        sticky,
+        network_allowed: options.network_allowed.clone(),
+        proxypass_path: options.proxypass_path.clone().filter(|_| proxypass),
+        revproxy_path: options.revproxy_path.clone().filter(|_| revproxy),
+        redirect_root: options.redirect_root.clone().filter(|_| redirect_root),
+        check,
+        servers: servers::of(port, policy, issues),
+    }
+}
+
+fn same_name(port: &ServicePort<'_>, winner: &Owner) -> Issue {
+    Issue::app(
+        &port.app.id,
+        format!(
+            "port {} would have the same name, {}, as port {} of {}; it is out of service: give it another \
+             HAPROXY_{}_PORT",
+            port.index, port.backend, winner.index, winner.app, port.index
+        ),
+    )
+}
+
+/// Whether `port` is the one that got the backend of its name.
+fn owns(port: &ServicePort<'_>, backend: Option<&Backend>) -> bool {
+    backend.is_some_and(|b| b.owner.app == port.app.id && b.owner.index == port.index)
+}
+
+/// A port by reference, as the steps after [`ports`] pass it around.
+type ServicePortRef<'a> = &'a ServicePort<'a>;
+
+/// A backend's name for a port of an app.
+fn backend_id(app: &AppId, port: u16) -> BackendId {
+    BackendId::new(app, port)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! Who gets which host and path on 80 and 443.
+//!
+//! Part of `compile`. Precedence: BACKEND_WEIGHT descending, then the exact host before a wildcard
+//! and the narrower wildcard before the wider, then the longer path, then app id and port. Each
+//! host gets a whole table of its own, with the routes of the wildcards above it worked in, and
+//! without the routes that can never match: what remains is decided by the longest prefix alone,
+//! which is what `map_beg` finds.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::issue::Issue;
+use crate::labels::options::Mode;
+use crate::model::{Backend, BackendId, HostTable, Route};
+use crate::text::{Host, PathPrefix};
+
+use super::ports::ServicePort;
+use super::{ServicePortRef, owns};
+
+/// The table of every host that somebody claims.
+pub(super) fn tables(
+    ports: &[ServicePort<'_>],
+    backends: &BTreeMap<BackendId, Backend>,
+    issues: &mut Vec<Issue>,
+) -> BTreeMap<Host, HostTable> {
+    let claims = claims(ports, backends, issues);
+    let mut tables = BTreeMap::new();
+    for (host, own) in &claims {
+        let mut all: Vec<&Claim<'_>> = own.iter().collect();
+        for wider in wildcards_above(host) {
+            all.extend(claims.get(&wider).into_iter().flatten());
+        }
+        all.sort_by_key(|claim| claim.rank());
+        tables.insert(host.clone(), table(host, &all, issues));
+    }
+    tables
+}
+
+/// One port's wish for one host and path.
+struct Claim<'a> {
+    port: ServicePortRef<'a>,
+    host: &'a Host,
+    path: Option<&'a PathPrefix>,
+    ignore_case: bool,
+    weight: i32,
+}
+
+impl Claim<'_> {
+    /// Smaller goes first.
+    fn rank(&self) -> impl Ord + use<> {
+        let length = self.path.map_or(0, |path| path.as_str().len());
+        (
+            Reverse(self.weight),
+            (self.host.is_wildcard(), Reverse(self.host.name().len())),
+            Reverse(length),
+            self.port.app.id.clone(),
+            self.port.port,
+            self.port.index,
+        )
+    }
+}
+
+fn claims<'a>(
+    ports: &'a [ServicePort<'a>],
+    backends: &BTreeMap<BackendId, Backend>,
+    issues: &mut Vec<Issue>,
+) -> BTreeMap<Host, Vec<Claim<'a>>> {
+    let mut claims: BTreeMap<Host, Vec<Claim<'a>>> = BTreeMap::new();
+    for port in ports {
+        let backend = backends.get(&port.backend);
+        if !owns(port, backend) || port.options.hosts.is_empty() {
+            continue;
+        }
+        if backend.is_some_and(|backend| backend.mode == Mode::Tcp) {
+            issues.push(port.issue("VHOST", "hosts are routed in mode http only; remove HAPROXY_n_MODE tcp or the host"));
+            continue;
+        }
+        let paths = &port.options.paths;
+        let weight = port.options.weight.unwrap_or(i32::from(!paths.prefixes.is_empty()));
+        for host in &port.options.hosts {
+            let claim = |path| Claim { port, host, path, ignore_case: paths.ignore_case, weight };
+            let entry = claims.entry(host.clone()).or_default();
+            if paths.prefixes.is_empty() {
+                entry.push(Claim { ignore_case: false, ..claim(None) });
+            } else {
+                entry.extend(paths.prefixes.iter().map(|path| claim(Some(path))));
+            }
+        }
+    }
+    claims
+}
+
+/// The wildcards that cover `host`, nearest first.
+fn wildcards_above(host: &Host) -> impl Iterator<Item = Host> {
+    let name = host.name();
+    name.match_indices('.').filter_map(move |(dot, _)| name.get(dot + 1..)).map(Host::wildcard)
+}
+
+/// The reachable claims, given all that concern `host` in order of precedence.
+fn table(host: &Host, claims: &[&Claim<'_>], issues: &mut Vec<Issue>) -> HostTable {
+    let mut kept = Kept::default();
+    let mut routes = Vec::new();
+    for claim in claims {
+        if let Some(by) = kept.shadows(claim) {
+            // A wildcard's claim lost on a narrower host is no mistake of anybody.
+            if claim.host == host {
+                issues.push(never_matches(claim, by));
+            }
+            continue;
+        }
+        kept.add(claim);
+        routes.push(Route {
+            path: claim.path.cloned(),
+            ignore_case: claim.ignore_case,
+            backend: claim.port.backend.clone(),
+        });
+    }
+    HostTable { routes, ignore_case: claims.iter().any(|claim| claim.ignore_case) }
+}
+
+/// The prefixes already given away, for a quick answer to "does one of them begin this path?".
+#[derive(Default)]
+struct Kept<'a> {
+    exact: BTreeMap<String, ServicePortRef<'a>>,
+    folded: BTreeMap<String, ServicePortRef<'a>>,
+    lengths: BTreeSet<usize>,
+}
+
+impl<'a> Kept<'a> {
+    fn add(&mut self, claim: &Claim<'a>) {
+        let path = claim.path.map_or("", PathPrefix::as_str);
+        self.lengths.insert(path.len());
+        if claim.ignore_case {
+            self.folded.insert(path.to_ascii_lowercase(), claim.port);
+        } else {
+            self.exact.insert(path.to_owned(), claim.port);
+        }
+    }
+
+    /// Who already takes every request that `claim` could match.
+    fn shadows(&self, claim: &Claim<'_>) -> Option<ServicePortRef<'a>> {
+        let path = claim.path.map_or("", PathPrefix::as_str);
+        let lower = path.to_ascii_lowercase();
+        self.lengths.range(..=path.len()).find_map(|length| {
+            let folded = self.folded.get(lower.get(..*length)?);
+            // A prefix that minds case covers one that does not only if it is empty.
+            let exact = self.exact.get(path.get(..*length)?).filter(|_| !claim.ignore_case || *length == 0);
+            folded.or(exact).copied()
+        })
+    }
+}
+
+fn never_matches(claim: &Claim<'_>, by: ServicePortRef<'_>) -> Issue {
+    let path = claim.path.map_or("", PathPrefix::as_str);
+    claim.port.issue(
+        "VHOST",
+        format!(
+            "{}{path} never gets a request here: {} (port {}) comes first by weight or app id; change the host, the path \
+             or HAPROXY_{}_BACKEND_WEIGHT",
+            claim.host, by.app.id, by.index, claim.port.index
+        ),
+    )
+}

@@ -1,0 +1,184 @@
+//! The wanted state of the load balancer, as plain values.
+//!
+//! Made by `compile`, turned into text by `render`. Everything is ordered, so equal states give
+//! equal text. Holds no opinion and no input: what a label meant is already decided here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::app::AppId;
+use crate::labels::options::{Auth, Balance, Mode};
+use crate::text::{BindAddr, CheckUri, FilePath, Host, PathPrefix, Word};
+
+/// All that HAProxy shall serve for apps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LbState {
+    /// The listeners of service ports.
+    pub frontends: BTreeMap<BackendId, Frontend>,
+    /// The apps' ports with their servers.
+    pub backends: BTreeMap<BackendId, Backend>,
+    /// What 80 and 443 route by: a table for each host.
+    pub routes: BTreeMap<Host, HostTable>,
+    /// What 9091 routes by: the first http port of each app.
+    pub app_ids: BTreeMap<AppId, BackendId>,
+}
+
+impl LbState {
+    /// The state with nothing left of `apps`; for apps whose part HAProxy itself refuses.
+    pub fn without(&self, apps: &BTreeSet<AppId>) -> Self {
+        let mut rest = self.clone();
+        rest.backends.retain(|_, backend| !apps.contains(&backend.owner.app));
+        rest.frontends.retain(|_, frontend| !apps.contains(&frontend.owner.app));
+        rest.app_ids.retain(|app, _| !apps.contains(app));
+        for table in rest.routes.values_mut() {
+            table.routes.retain(|route| rest.backends.contains_key(&route.backend));
+        }
+        rest.routes.retain(|_, table| !table.routes.is_empty());
+        rest
+    }
+}
+
+/// The name of a frontend and backend, e.g. `group_app_10000`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendId(String);
+
+impl BackendId {
+    /// A name made by [`crate::names::backend`].
+    pub(crate) fn new(app: &AppId, port: u16) -> Self {
+        Self(crate::names::backend(app, port))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BackendId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which port of which app something belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    /// The app.
+    pub app: AppId,
+    /// The index of its port, the `{n}` of its labels.
+    pub index: usize,
+}
+
+/// A service port's own listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frontend {
+    /// Whose it is.
+    pub owner: Owner,
+    /// Where it listens.
+    pub addr: BindAddr,
+    /// The port it listens on.
+    pub port: u16,
+    /// `mode`, the same as its backend's.
+    pub mode: Mode,
+    /// Certificate: the listener speaks TLS.
+    pub cert: Option<FilePath>,
+    /// Further words of the `bind` line.
+    pub options: Vec<Word>,
+}
+
+/// One port of one app: options and servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// Whose it is.
+    pub owner: Owner,
+    /// The service port.
+    pub port: u16,
+    /// `mode`.
+    pub mode: Mode,
+    /// `balance`.
+    pub balance: Balance,
+    /// The hosts that route here, as the label names them.
+    pub hosts: Vec<Host>,
+    /// Basic authentication for requests that come by host.
+    pub auth: Option<Auth>,
+    /// Requests that come by host over plain HTTP are sent to https.
+    pub redirect_to_https: bool,
+    /// Answers carry Strict-Transport-Security.
+    pub hsts: bool,
+    /// A cookie keeps a client on its server.
+    pub sticky: bool,
+    /// Who may use it; empty = everybody.
+    pub network_allowed: Vec<IpNet>,
+    /// Prefix taken off the path.
+    pub proxypass_path: Option<PathPrefix>,
+    /// Prefix put before the path of `Location` in answers.
+    pub revproxy_path: Option<PathPrefix>,
+    /// Where `/` is redirected.
+    pub redirect_root: Option<PathPrefix>,
+    /// How HAProxy itself checks the servers.
+    pub check: Option<Check>,
+    /// The servers, ordered by host and port.
+    pub servers: Vec<Server>,
+}
+
+/// HAProxy's own health check of a backend's servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// An HTTP check requests this; none = TCP connect.
+    pub http: Option<HttpCheck>,
+    /// `inter`.
+    pub interval: Duration,
+    /// `fall`.
+    pub fall: u32,
+    /// The port on every server, where it is not the server's own.
+    pub port: Option<u16>,
+}
+
+/// The HTTP part of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// Request target.
+    pub uri: CheckUri,
+    /// `timeout check`.
+    pub timeout: Duration,
+    /// Over TLS, whatever certificate the server shows.
+    pub tls: bool,
+}
+
+/// One server line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its name.
+    pub name: String,
+    /// Its `id`.
+    pub id: u16,
+    /// Where it is.
+    pub addr: SocketAddr,
+    /// The port its checks go to, where that is another one than the backend's check says.
+    pub check_port: Option<u16>,
+}
+
+/// The routes of one host, in order of precedence; the first whose path matches takes the request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostTable {
+    /// Only routes that can match are here.
+    pub routes: Vec<Route>,
+    /// Some path of this host (or of a wildcard above it) ignores case: no map can hold that, the
+    /// table is rendered as rules.
+    pub ignore_case: bool,
+}
+
+/// One entry of a host's table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Beginning of the path; none = every path.
+    pub path: Option<PathPrefix>,
+    /// Upper and lower case of the path are the same.
+    pub ignore_case: bool,
+    /// Where the request goes.
+    pub backend: BackendId,
+}

@@ -1,0 +1,181 @@
+//! Turns the wanted state into haproxy.cfg and its maps.
+//!
+//! Called by the reconcile loop and by `baton render`; feeds `reload`. Pure: no clock, no files.
+//! The sections are the Tera templates beside this module, to be read as HAProxy configuration.
+
+pub mod settings;
+mod view;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use tera::{Context, Tera};
+
+use crate::compile::Reserved;
+use crate::model::{LbState, Owner};
+use crate::text::BindAddr;
+use settings::Settings;
+use view::{BackendView, FrontendView, HeadView, RuleView, StatsView, VhostView};
+
+/// The built-in templates, compiled once.
+pub struct Renderer {
+    tera: Tera,
+}
+
+/// A template does not fit what it is given: a fault of the template, not of an app.
+#[derive(Debug, thiserror::Error)]
+#[error("render section {section}")]
+pub struct RenderError {
+    section: String,
+    source: tera::Error,
+}
+
+/// A rendered configuration, before it is sealed with its digest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rendered {
+    /// haproxy.cfg; holds the token `@DIGEST@` once.
+    pub config: String,
+    /// The map files by name.
+    pub maps: BTreeMap<&'static str, String>,
+    /// The lines (from 1, the last one included) that stem from an app's port, in file order.
+    pub owners: Vec<(std::ops::RangeInclusive<usize>, Owner)>,
+    /// The listeners; without an owner those of the load balancer itself.
+    pub binds: Vec<(BindAddr, u16, Option<Owner>)>,
+}
+
+impl Renderer {
+    /// Compiles the templates.
+    ///
+    /// # Errors
+    /// When one of them is no template.
+    pub fn new() -> Result<Self, RenderError> {
+        let mut tera = Tera::new();
+        tera.add_raw_templates(TEMPLATES.iter().copied())
+            .map_err(|source| RenderError { section: "all".to_owned(), source })?;
+        Ok(Self { tera })
+    }
+
+    /// The configuration for `state`.
+    ///
+    /// # Errors
+    /// When a template asks for something that it is not given.
+    pub fn render(&self, state: &LbState, settings: &Settings) -> Result<Rendered, RenderError> {
+        let mut page = Page { tera: &self.tera, out: Rendered::default(), lines: 0 };
+        let head = HeadView::new(settings);
+        page.section("global", &head, None)?;
+        page.section("defaults", &head, None)?;
+        page.section("stats", &StatsView::new(settings), None)?;
+        for (id, backend) in &state.backends {
+            if let Some(auth) = &backend.auth {
+                let (user, hash) = (auth.user.as_str(), auth.hash.as_str());
+                let view = BTreeMap::from([("backend", id.as_str()), ("user", user), ("hash", hash)]);
+                page.section("userlist", &view, Some(&backend.owner))?;
+            }
+        }
+        page.section("appid_frontend", &BTreeMap::from([("bind", settings.app_id.to_string())]), None)?;
+        if let Some(vhosts) = &settings.vhosts {
+            let rules = rules(state);
+            let certs: Vec<_> = vhosts.certs.iter().map(ToString::to_string).collect();
+            let wildcards = state.routes.iter().any(|(host, table)| host.is_wildcard() && !table.ignore_case);
+            let view = |listen| VhostView::new(listen, &certs, vhosts.alpn.as_str(), &rules, wildcards);
+            page.section("http_frontend", &view(vhosts.http), None)?;
+            page.section("https_frontend", &view(vhosts.https), None)?;
+        }
+        for (id, frontend) in &state.frontends {
+            page.section("frontend", &FrontendView::new(id, frontend), Some(&frontend.owner))?;
+        }
+        let https = settings.vhosts.as_ref().map(|vhosts| vhosts.https);
+        for (id, backend) in &state.backends {
+            page.section("backend", &BackendView::new(id, backend, https), Some(&backend.owner))?;
+        }
+        let mut out = page.out;
+        out.maps = BTreeMap::from([("routes.map", routes_map(state)), ("apps.map", apps_map(state))]);
+        let own = reserved(settings).into_iter().map(|listener| (listener.addr, listener.port, None));
+        let apps = state.frontends.values().map(|f| (f.addr, f.port, Some(f.owner.clone())));
+        out.binds = own.chain(apps).collect();
+        Ok(out)
+    }
+}
+
+/// The listeners that `settings` takes for the load balancer itself.
+pub fn reserved(settings: &Settings) -> Vec<Reserved> {
+    let listener = |listen: settings::Listen, what| Reserved { addr: listen.addr, port: listen.port, what };
+    let mut all = vec![
+        listener(settings.stats.listen, "the statistics listener"),
+        listener(settings.app_id, "the listener for X-Marathon-App-Id"),
+    ];
+    if let Some(vhosts) = &settings.vhosts {
+        all.push(listener(vhosts.http, "the virtual hosts' http listener"));
+        all.push(listener(vhosts.https, "the virtual hosts' https listener"));
+    }
+    all
+}
+
+/// The text so far, and who wrote which line.
+struct Page<'a> {
+    tera: &'a Tera,
+    out: Rendered,
+    lines: usize,
+}
+
+impl Page<'_> {
+    fn section<V: Serialize>(&mut self, name: &str, view: &V, owner: Option<&Owner>) -> Result<(), RenderError> {
+        let failed = |source| RenderError { section: name.to_owned(), source };
+        let context = Context::from_serialize(view).map_err(failed)?;
+        let start = self.out.config.len();
+        let text = self.tera.render(name, &context).map_err(failed)?;
+        self.out.config.push_str(&text);
+        let first = self.lines + 1;
+        self.lines += self.out.config.as_bytes()[start..].iter().filter(|byte| **byte == b'\n').count();
+        if let Some(owner) = owner {
+            self.out.owners.push((first..=self.lines, owner.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// The routes that no map can hold, exact hosts first, then wildcards from the narrowest on.
+fn rules(state: &LbState) -> Vec<RuleView> {
+    let mut hosts: Vec<_> = state.routes.iter().filter(|(_, table)| table.ignore_case).collect();
+    hosts.sort_by_key(|(host, _)| (host.is_wildcard(), std::cmp::Reverse(host.name().len())));
+    hosts.into_iter().flat_map(|(host, table)| view::rules(host, table)).collect()
+}
+
+/// `‹host›/‹path› ‹backend›` for every route whose host a map can hold.
+fn routes_map(state: &LbState) -> String {
+    let mut map = String::new();
+    for (host, table) in state.routes.iter().filter(|(_, table)| !table.ignore_case) {
+        for route in &table.routes {
+            let path = route.path.as_ref().map_or("/", |path| path.as_str());
+            // Writing to a String cannot fail.
+            let _ = writeln!(map, "{host}{path} {}", route.backend);
+        }
+    }
+    map
+}
+
+/// `‹app id› ‹backend›` for every app that speaks HTTP.
+fn apps_map(state: &LbState) -> String {
+    let mut map = String::new();
+    for (app, backend) in &state.app_ids {
+        let _ = writeln!(map, "{} {backend}", app.as_str().to_ascii_lowercase());
+    }
+    map
+}
+
+const TEMPLATES: [(&str, &str); 10] = [
+    ("global", include_str!("templates/global.tera")),
+    ("defaults", include_str!("templates/defaults.tera")),
+    ("stats", include_str!("templates/stats.tera")),
+    ("userlist", include_str!("templates/userlist.tera")),
+    ("appid_frontend", include_str!("templates/appid_frontend.tera")),
+    ("routing", include_str!("templates/routing.tera")),
+    ("http_frontend", include_str!("templates/http_frontend.tera")),
+    ("https_frontend", include_str!("templates/https_frontend.tera")),
+    ("frontend", include_str!("templates/frontend.tera")),
+    ("backend", include_str!("templates/backend.tera")),
+];
+
+#[cfg(test)]
+mod tests;

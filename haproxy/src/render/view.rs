@@ -1,0 +1,331 @@
+//! What the templates see: the model as flat, printable values.
+//!
+//! Made by `render` section by section and thrown away. All text here comes from types that cannot
+//! hold a blank or a newline, so the templates escape nothing.
+
+use serde::Serialize;
+
+use crate::model::{Backend, BackendId, Frontend, HostTable, Server};
+use crate::names;
+use crate::render::settings::{Listen, Settings, Timeouts};
+use crate::text::{Host, PathPrefix};
+
+/// `global` and `defaults`.
+#[derive(Serialize)]
+pub(super) struct HeadView {
+    log: Vec<String>,
+    maxconn: u32,
+    proxy_maxconn: u32,
+    backlog: u32,
+    hard_stop_after: String,
+    stats_socket: Option<String>,
+    tls_ciphers: String,
+    tls_ciphersuites: String,
+    tls_min_version: String,
+    timeouts: TimeoutsView,
+    options: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct TimeoutsView {
+    connect: String,
+    client: String,
+    server: String,
+    tunnel: String,
+    http_keep_alive: String,
+    http_request: String,
+    queue: String,
+    tarpit: String,
+}
+
+impl HeadView {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let Timeouts { connect, client, server, tunnel, http_keep_alive, http_request, queue, tarpit } =
+            settings.timeouts.clone();
+        Self {
+            log: settings.log.iter().map(ToString::to_string).collect(),
+            maxconn: settings.maxconn,
+            proxy_maxconn: settings.proxy_maxconn,
+            backlog: settings.backlog,
+            hard_stop_after: time(settings.hard_stop_after),
+            stats_socket: settings.stats_socket.as_ref().map(ToString::to_string),
+            tls_ciphers: settings.tls.ciphers.to_string(),
+            tls_ciphersuites: settings.tls.ciphersuites.to_string(),
+            tls_min_version: settings.tls.min_version.to_string(),
+            timeouts: TimeoutsView {
+                connect: time(connect),
+                client: time(client),
+                server: time(server),
+                tunnel: time(tunnel),
+                http_keep_alive: time(http_keep_alive),
+                http_request: time(http_request),
+                queue: time(queue),
+                tarpit: time(tarpit),
+            },
+            options: settings.options.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// The statistics listener.
+#[derive(Serialize)]
+pub(super) struct StatsView {
+    bind: String,
+    allow: Vec<String>,
+    auth: Option<StatsAuthView>,
+    prometheus: bool,
+}
+
+#[derive(Serialize)]
+struct StatsAuthView {
+    user: String,
+    hash: String,
+}
+
+impl StatsView {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let stats = &settings.stats;
+        Self {
+            bind: stats.listen.to_string(),
+            allow: stats.allow.iter().map(ToString::to_string).collect(),
+            auth: stats
+                .auth
+                .as_ref()
+                .map(|(user, hash)| StatsAuthView { user: user.to_string(), hash: hash.to_string() }),
+            prometheus: stats.prometheus,
+        }
+    }
+}
+
+/// A listener and how it routes.
+#[derive(Serialize)]
+pub(super) struct VhostView {
+    bind: String,
+    certs: Vec<String>,
+    alpn: String,
+    rules: Vec<RuleView>,
+    /// Label counts by which a host is shortened to find the wildcard above it; empty = none used.
+    wildcard_depths: Vec<usize>,
+}
+
+/// One route that no map can hold.
+#[derive(Serialize, Clone)]
+pub(super) struct RuleView {
+    backend: String,
+    matcher: &'static str,
+    host: String,
+    path: Option<String>,
+    ignore_case: bool,
+}
+
+impl VhostView {
+    pub(super) fn new(listen: Listen, certs: &[String], alpn: &str, rules: &[RuleView], wildcards: bool) -> Self {
+        Self {
+            bind: listen.to_string(),
+            certs: certs.to_vec(),
+            alpn: alpn.to_owned(),
+            rules: rules.to_vec(),
+            wildcard_depths: if wildcards { (2..2 + WILDCARD_LABELS).collect() } else { Vec::new() },
+        }
+    }
+}
+
+/// The rules of a host's table.
+pub(super) fn rules<'a>(host: &'a Host, table: &'a HostTable) -> impl Iterator<Item = RuleView> + 'a {
+    table.routes.iter().map(move |route| RuleView {
+        backend: route.backend.to_string(),
+        matcher: if host.is_wildcard() { "end" } else { "str" },
+        host: if host.is_wildcard() { format!(".{}", host.name()) } else { host.name().to_owned() },
+        path: route.path.as_ref().map(ToString::to_string),
+        ignore_case: route.ignore_case,
+    })
+}
+
+/// A service port's listener.
+#[derive(Serialize)]
+pub(super) struct FrontendView {
+    name: String,
+    bind: String,
+    mode: String,
+}
+
+impl FrontendView {
+    pub(super) fn new(id: &BackendId, frontend: &Frontend) -> Self {
+        let mut bind = Listen { addr: frontend.addr, port: frontend.port }.to_string();
+        if let Some(cert) = &frontend.cert {
+            bind.push_str(" ssl crt ");
+            bind.push_str(cert.as_str());
+        }
+        for word in &frontend.options {
+            bind.push(' ');
+            bind.push_str(word.as_str());
+        }
+        Self { name: id.to_string(), bind, mode: frontend.mode.to_string() }
+    }
+}
+
+/// A backend.
+#[derive(Serialize)]
+pub(super) struct BackendView {
+    name: String,
+    mode: String,
+    balance: String,
+    network_allowed: Vec<String>,
+    redirect_to_https: Option<String>,
+    auth_realm: Option<String>,
+    hsts: bool,
+    redirect_root: Option<RedirectRootView>,
+    proxypass: Option<ProxypassView>,
+    revproxy: Option<RevproxyView>,
+    sticky: bool,
+    http_check: Option<HttpCheckView>,
+    check: String,
+    servers: Vec<ServerView>,
+}
+
+#[derive(Serialize)]
+struct RedirectRootView {
+    location: String,
+    hosts: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ProxypassView {
+    host: Option<String>,
+    regex: String,
+}
+
+#[derive(Serialize)]
+struct RevproxyView {
+    origin: String,
+    prefix: String,
+    rest: &'static str,
+    path: String,
+}
+
+#[derive(Serialize)]
+struct HttpCheckView {
+    uri: String,
+    timeout: u64,
+}
+
+#[derive(Serialize)]
+struct ServerView {
+    name: String,
+    addr: String,
+    id: u16,
+    cookie: String,
+    check_port: String,
+}
+
+impl BackendView {
+    /// `https` is the TLS listener that redirects go to.
+    pub(super) fn new(id: &BackendId, backend: &Backend, https: Option<Listen>) -> Self {
+        Self {
+            name: id.to_string(),
+            mode: backend.mode.to_string(),
+            balance: backend.balance.to_string(),
+            network_allowed: backend.network_allowed.iter().map(ToString::to_string).collect(),
+            redirect_to_https: https.filter(|_| backend.redirect_to_https).map(|listen| match listen.port {
+                443 => "scheme https".to_owned(),
+                port => format!("prefix https://%[var(txn.vhost)]:{port}"),
+            }),
+            auth_realm: backend.auth.as_ref().map(|auth| auth.realm.to_string()),
+            hsts: backend.hsts,
+            redirect_root: backend.redirect_root.as_ref().map(|path| redirect_root(path, &backend.hosts)),
+            proxypass: backend.proxypass_path.as_ref().map(|path| ProxypassView {
+                host: backend.hosts.iter().find(|host| !host.is_wildcard()).map(ToString::to_string),
+                regex: regex(path.as_str().trim_end_matches('/')),
+            }),
+            revproxy: backend.revproxy_path.as_ref().map(|path| revproxy(path, &backend.hosts)),
+            sticky: backend.sticky,
+            http_check: backend.check.as_ref().and_then(|check| check.http.as_ref()).map(|http| HttpCheckView {
+                uri: http.uri.to_string(),
+                timeout: http.timeout.as_secs(),
+            }),
+            check: check(backend),
+            servers: backend.servers.iter().map(|server| server_view(server, backend)).collect(),
+        }
+    }
+}
+
+fn server_view(server: &Server, backend: &Backend) -> ServerView {
+    let checked = backend.check.is_some() || backend.sticky;
+    let port = server.check_port.or(backend.check.as_ref().and_then(|check| check.port)).filter(|_| checked);
+    ServerView {
+        name: server.name.clone(),
+        addr: match server.addr.ip() {
+            std::net::IpAddr::V4(ip) => format!("{ip}:{}", server.addr.port()),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]:{}", server.addr.port()),
+        },
+        id: server.id,
+        cookie: if backend.sticky { format!(" cookie {}", names::cookie(&server.name)) } else { String::new() },
+        check_port: port.map(|port| format!(" port {port}")).unwrap_or_default(),
+    }
+}
+
+/// The check words that all servers of a backend share.
+fn check(backend: &Backend) -> String {
+    match &backend.check {
+        None if backend.sticky => " check".to_owned(),
+        None => String::new(),
+        Some(check) => {
+            let tls = check.http.as_ref().is_some_and(|http| http.tls);
+            let tls = if tls { " check-ssl verify none" } else { "" };
+            format!(" check inter {}s fall {}{tls}", check.interval.as_secs(), check.fall)
+        }
+    }
+}
+
+fn redirect_root(path: &PathPrefix, hosts: &[Host]) -> RedirectRootView {
+    let condition = |host: &Host| match host.is_wildcard() {
+        true => format!("end .{}", host.name()),
+        false => format!("str {}", host.name()),
+    };
+    RedirectRootView { location: log_format(path.as_str()), hosts: hosts.iter().map(condition).collect() }
+}
+
+fn revproxy(path: &PathPrefix, hosts: &[Host]) -> RevproxyView {
+    let name = |host: &Host| match host.is_wildcard() {
+        true => format!("[^/:]+[.]{}", regex(host.name())),
+        false => regex(host.name()),
+    };
+    let names: Vec<_> = hosts.iter().map(name).collect();
+    let prefix = path.as_str().trim_end_matches('/');
+    RevproxyView {
+        origin: if names.is_empty() { String::new() } else { format!("(https?://({})(:[0-9]+)?)?", names.join("|")) },
+        prefix: log_format(prefix),
+        rest: if names.is_empty() { r"\1" } else { r"\4" },
+        path: prefix.to_owned(),
+    }
+}
+
+/// `text` as a regular expression that matches it; no backslash, which HAProxy would eat.
+fn regex(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if ".*+()".contains(c) {
+            out.extend(['[', c, ']']);
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// `text` where HAProxy expects a log-format string.
+fn log_format(text: &str) -> String {
+    text.replace('%', "%%")
+}
+
+/// A time in HAProxy's notation, never rounded to zero.
+fn time(time: std::time::Duration) -> String {
+    if time.subsec_millis() == 0 && time.as_secs() > 0 {
+        format!("{}s", time.as_secs())
+    } else {
+        format!("{}ms", time.as_millis().max(1))
+    }
+}
+
+/// How many labels of a host a wildcard may stand for.
+const WILDCARD_LABELS: usize = 8;
