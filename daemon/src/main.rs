@@ -1,3 +1,19 @@
 //! The `baton` binary: arguments to exit code. Everything else is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = baton::cli::Cli::parse();
+    // The only provider that is compiled in; an error means that it is set already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(baton::cli::run(cli)),
+        Err(why) => {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "baton: start the runtime: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -9,7 +9,10 @@
 //! Knows no Marathon JSON, no VRRP and no metrics library.
 
 pub mod app;
+pub mod bundle;
 pub mod compile;
+/// stub
+pub mod disk { pub const CONFIG: &str = "haproxy.cfg"; }
 pub mod issue;
 pub mod labels;
 pub mod model;

@@ -1,19 +1,28 @@
 //! The command line: what is asked, and the exit code of the answer.
 //!
-//! Called by `main`. Each command is one function in a file of its own; exit codes are 0 for done,
-//! 1 for could not, 2 for a mistake in arguments or configuration.
+//! Called by `main`. Each command is a file of its own; exit codes are 0 for done, 1 for could not,
+//! 2 for a mistake in arguments or configuration.
 
+pub mod check;
 pub mod flags;
+pub mod load;
+pub mod reload;
+pub mod render;
+pub mod run;
+pub mod status;
 
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use flags::Flags;
+use crate::config::Config;
+use crate::config::load::ConfigError;
 
 /// The load balancer for Marathon: follows apps, drives HAProxy.
 #[derive(Debug, Parser)]
-#[command(version, about, propagate_version = true)]
+#[command(name = "baton", version, about, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -22,21 +31,53 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Follow Marathon and keep HAProxy as the apps want it
-    Run(RunArgs),
+    Run(run::RunArgs),
+    /// Write the configuration that HAProxy would run, once
+    Render(render::RenderArgs),
+    /// Say what is wrong with the configuration and this host, and how to mend it
+    Check(check::CheckArgs),
+    /// Show what a running baton follows, serves and complains about
+    Status(status::StatusArgs),
+    /// Have a running baton read its configuration and the apps again
+    Reload(reload::ReloadArgs),
 }
 
-#[derive(Debug, clap::Args)]
-struct RunArgs {
-    /// marathon-lb's modes; `sse` is the default, `poll` asks every marathon.poll
-    #[arg(value_name = "MODE")]
-    mode: Option<RunMode>,
-
-    #[command(flatten)]
-    flags: Flags,
+/// Runs the command.
+pub async fn run(cli: Cli) -> ExitCode {
+    let ended = match cli.command {
+        Command::Run(args) => run::run(args).await,
+        Command::Render(args) => render::run(args).await,
+        Command::Check(args) => check::run(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Reload(args) => reload::run(args).await,
+    };
+    match ended {
+        Ok(code) => code,
+        Err(why) => {
+            warn(&format!("{why:#}"));
+            if why.downcast_ref::<ConfigError>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum RunMode {
-    Sse,
-    Poll,
+/// A line on standard error; a reader that hung up is no error of ours.
+fn warn(text: &str) {
+    let _ = writeln!(std::io::stderr(), "baton: {text}");
 }
+
+/// The HAProxy to run: the configured one, the packaged one, or the first in PATH.
+pub(crate) fn binary(config: &Config) -> Option<PathBuf> {
+    if let Some(path) = &config.haproxy.binary {
+        return Some(path.clone());
+    }
+    let packaged = PathBuf::from(PACKAGED);
+    if packaged.exists() {
+        return Some(packaged);
+    }
+    let path = std::env::var_os("PATH")?;
+    let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(sbin).map(|dir| dir.join("haproxy")).find(|candidate| candidate.is_file())
+}
+
+/// Where the package puts HAProxy.
+const PACKAGED: &str = "/usr/libexec/baton/haproxy";

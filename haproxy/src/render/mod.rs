@@ -8,13 +8,15 @@ mod view;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 use tera::{Context, Tera};
 
 use crate::compile::Reserved;
-use crate::model::{LbState, Owner};
-use crate::text::BindAddr;
+use crate::bundle::{Bind, BindAddr, Draft, MapName, Owner};
+use crate::model::{self, Frontend, LbState};
+use crate::text;
 use settings::Settings;
 use view::{BackendView, FrontendView, HeadView, RuleView, StatsView, VhostView};
 
@@ -29,19 +31,6 @@ pub struct Renderer {
 pub struct RenderError {
     section: String,
     source: tera::Error,
-}
-
-/// A rendered configuration, before it is sealed with its digest.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rendered {
-    /// haproxy.cfg; holds the token `@DIGEST@` once.
-    pub config: String,
-    /// The map files by name.
-    pub maps: BTreeMap<&'static str, String>,
-    /// The lines (from 1, the last one included) that stem from an app's port, in file order.
-    pub owners: Vec<(std::ops::RangeInclusive<usize>, Owner)>,
-    /// The listeners; without an owner those of the load balancer itself.
-    pub binds: Vec<(BindAddr, u16, Option<Owner>)>,
 }
 
 impl Renderer {
@@ -60,8 +49,8 @@ impl Renderer {
     ///
     /// # Errors
     /// When a template asks for something that it is not given.
-    pub fn render(&self, state: &LbState, settings: &Settings) -> Result<Rendered, RenderError> {
-        let mut page = Page { tera: &self.tera, out: Rendered::default(), lines: 0 };
+    pub fn render(&self, state: &LbState, settings: &Settings) -> Result<Draft, RenderError> {
+        let mut page = Page { tera: &self.tera, out: Draft::default(), lines: 0 };
         let head = HeadView::new(settings);
         page.section("global", &head, None)?;
         page.section("defaults", &head, None)?;
@@ -90,10 +79,14 @@ impl Renderer {
             page.section("backend", &BackendView::new(id, backend, https), Some(&backend.owner))?;
         }
         let mut out = page.out;
-        out.maps = BTreeMap::from([("routes.map", routes_map(state)), ("apps.map", apps_map(state))]);
-        let own = reserved(settings).into_iter().map(|listener| (listener.addr, listener.port, None));
-        let apps = state.frontends.values().map(|f| (f.addr, f.port, Some(f.owner.clone())));
-        out.binds = own.chain(apps).collect();
+        for (name, text) in [("routes.map", routes_map(state)), ("apps.map", apps_map(state))] {
+            out.maps.insert(MapName::parse(name).expect("a built-in name is a map's"), text);
+        }
+        for (id, backend) in &state.backends {
+            out.owners.own_proxy(id.as_str(), bundle_owner(&backend.owner));
+        }
+        let own = reserved(settings).into_iter().map(|l| Bind { addr: address(l.addr), port: l.port, owner: None });
+        out.binds = own.chain(state.frontends.values().map(bind)).collect();
         Ok(out)
     }
 }
@@ -115,12 +108,12 @@ pub fn reserved(settings: &Settings) -> Vec<Reserved> {
 /// The text so far, and who wrote which line.
 struct Page<'a> {
     tera: &'a Tera,
-    out: Rendered,
+    out: Draft,
     lines: usize,
 }
 
 impl Page<'_> {
-    fn section<V: Serialize>(&mut self, name: &str, view: &V, owner: Option<&Owner>) -> Result<(), RenderError> {
+    fn section<V: Serialize>(&mut self, name: &str, view: &V, owner: Option<&model::Owner>) -> Result<(), RenderError> {
         let failed = |source| RenderError { section: name.to_owned(), source };
         let context = Context::from_serialize(view).map_err(failed)?;
         let start = self.out.config.len();
@@ -129,10 +122,37 @@ impl Page<'_> {
         let first = self.lines + 1;
         self.lines += self.out.config.as_bytes()[start..].iter().filter(|byte| **byte == b'\n').count();
         if let Some(owner) = owner {
-            self.out.owners.push((first..=self.lines, owner.clone()));
+            self.out.owners.own(first..=self.lines, bundle_owner(owner));
         }
         Ok(())
     }
+}
+
+/// An owner as messages about lines need it.
+fn bundle_owner(owner: &model::Owner) -> Owner {
+    Owner { app: owner.app.clone(), port: Some(owner.index) }
+}
+
+/// What the kernel is asked for by a service port's listener.
+fn bind(frontend: &Frontend) -> Bind {
+    let mut addr = address(frontend.addr);
+    let mut words = frontend.options.iter().map(|word| word.as_str());
+    while let Some(word) = words.next() {
+        match word {
+            "v6only" => addr.v6only = true,
+            "transparent" => addr.transparent = true,
+            "interface" => addr.device = words.next().map(str::to_owned),
+            _ => (),
+        }
+    }
+    Bind { addr, port: frontend.port, owner: Some(frontend.owner.app.clone()) }
+}
+
+fn address(addr: text::BindAddr) -> BindAddr {
+    BindAddr::from(match addr {
+        text::BindAddr::Any => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        text::BindAddr::Ip(ip) => ip,
+    })
 }
 
 /// The routes that no map can hold, exact hosts first, then wildcards from the narrowest on.
@@ -176,6 +196,3 @@ const TEMPLATES: [(&str, &str); 10] = [
     ("frontend", include_str!("templates/frontend.tera")),
     ("backend", include_str!("templates/backend.tera")),
 ];
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,39 @@
+# The project's commands. `make check` is quick and changes nothing; `make test` is the whole gate.
+
+.PHONY: check test e2e demo bench packages build help
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+# One target directory for everything; tests and the demo find the binaries there.
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+check: ## formatting, lints, unit tests, documentation, file rules (no root, no network namespaces)
+	@tools/need-cargo
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) test --workspace --lib --bins --quiet
+	$(CARGO) test -p e2e --test tidy --quiet
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+test: packages check e2e ## everything; as root, installs what it needs from Debian's packages
+
+e2e: ## the tests with a real HAProxy, in network namespaces; as root
+	@tools/need-cargo
+	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace
+
+demo: packages ## a simulated Marathon, a real HAProxy and a narrated minute; as root
+	@tools/need-cargo
+	$(CARGO) build --release -p baton -p e2e --bins
+	$(CARGO_TARGET_DIR)/release/demo
+
+bench: packages ## figures, one a line; ONLY=prefix for some of them
+	@tools/need-cargo
+	@$(CARGO) build --release -p baton -p e2e --bins 1>&2
+	@$(CARGO_TARGET_DIR)/release/bench $(ONLY)
+
+packages: ## Debian packages that tests, demo and benchmarks use
+	@tools/packages

@@ -1,0 +1,128 @@
+//! The control socket: what `baton status` and `baton reload` talk to.
+//!
+//! HTTP on a unix socket, so that curl can ask too:
+//! - `GET /status`: the [`Report`] as JSON
+//! - `POST /reload`: read the configuration again, fetch the apps again; answers what came of it
+//!
+//! Run as a task by the supervisor. It reads the tasks' watch channels and decides nothing.
+
+pub mod client;
+
+use std::future::IntoFuture as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::reconcile::ReconcileStatus;
+use crate::source::SourceStatus;
+use crate::status::{HaproxyReport, Report, SourceReport};
+
+/// Where the report's parts come from.
+#[derive(Clone)]
+pub struct Views {
+    /// `baton`'s start, in seconds since 1970.
+    pub started_at: f64,
+    /// The source.
+    pub source: watch::Receiver<SourceStatus>,
+    /// The reconcile loop.
+    pub reconcile: watch::Receiver<ReconcileStatus>,
+    /// HAProxy.
+    pub haproxy: watch::Receiver<HaproxyReport>,
+}
+
+/// A request to read everything again; the answer says what could not be done.
+pub type ReloadRequest = oneshot::Sender<Result<Vec<String>, String>>;
+
+/// The socket, bound before anything is announced.
+///
+/// # Errors
+/// When another `baton` answers there, or the path cannot be used.
+pub async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+    if UnixStream::connect(path).await.is_ok() {
+        bail!("another baton answers on {}; stop it, or give this one another admin.socket", path.display());
+    }
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+    }
+    match std::fs::remove_file(path) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+            return Err(why).with_context(|| format!("remove the old socket {}", path.display()));
+        }
+        _ => (),
+    }
+    let listener = UnixListener::bind(path).with_context(|| format!("listen on {} (admin.socket)", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
+        .with_context(|| format!("set the mode of {}", path.display()))?;
+    Ok(listener)
+}
+
+/// Answers until `stop`.
+///
+/// # Errors
+/// When the socket fails.
+pub async fn serve(
+    listener: UnixListener,
+    views: Views,
+    reloads: mpsc::Sender<ReloadRequest>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let router = Router::new()
+        .route("/status", get(status))
+        .route("/reload", post(reload))
+        .with_state(Arc::new((views, reloads)));
+    // Open connections are not waited for: a client that keeps one must not delay the stop.
+    tokio::select! {
+        ended = axum::serve(listener, router).into_future() => ended.context("serve the control socket"),
+        () = stop.cancelled() => Ok(()),
+    }
+}
+
+type Shared = State<Arc<(Views, mpsc::Sender<ReloadRequest>)>>;
+
+async fn status(State(shared): Shared) -> Json<Report> {
+    Json(report(&shared.0))
+}
+
+/// The report as it stands now.
+pub fn report(views: &Views) -> Report {
+    let reconcile = views.reconcile.borrow().clone();
+    Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        started_at: views.started_at,
+        source: SourceReport::from(&*views.source.borrow()),
+        applied: reconcile.applied,
+        haproxy: views.haproxy.borrow().clone(),
+        issues: reconcile.issues.iter().map(Into::into).collect(),
+    }
+}
+
+async fn reload(State(shared): Shared) -> (StatusCode, Json<ReloadAnswer>) {
+    let (sender, receiver) = oneshot::channel();
+    let answer = match shared.1.send(sender).await {
+        Ok(()) => receiver.await.unwrap_or_else(|_| Err("baton is stopping".to_owned())),
+        Err(_) => Err("baton is stopping".to_owned()),
+    };
+    match answer {
+        Ok(remarks) => (StatusCode::OK, Json(ReloadAnswer { error: None, remarks })),
+        Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, Json(ReloadAnswer { error: Some(error), remarks: Vec::new() })),
+    }
+}
+
+/// What came of `POST /reload`.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct ReloadAnswer {
+    /// Why nothing was taken over.
+    pub error: Option<String>,
+    /// What was changed in the file and needs a restart.
+    pub remarks: Vec<String>,
+}

@@ -1,0 +1,214 @@
+//! `baton check`: what is wrong with the configuration and this host, and how to mend it.
+//!
+//! Changes nothing and stops nothing: it can run beside a working daemon.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use haproxy::app::Snapshot;
+use haproxy::check::Verdict;
+use haproxy::features::Features;
+use haproxy::preflight::{Running, preflight};
+use haproxy::render::Renderer;
+
+use crate::certs::default_certificate;
+use crate::config::settings::{DEFAULT_CERT, Purpose, hard_stop_covers_tunnels, needs_default_cert};
+use crate::config::{Config, Manage};
+use crate::reconcile::build::Builder;
+use crate::source;
+
+use super::binary;
+use super::flags::Flags;
+use super::load::Loader;
+
+/// Arguments of `baton check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Prints a line for each finding. Exit code 1 if something must be mended.
+///
+/// # Errors
+/// When there is no usable configuration.
+pub async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
+    let loader = Loader::new(args.flags);
+    let loaded = loader.load()?;
+    let mut findings = Findings::default();
+    match loader.files()?.as_slice() {
+        [] => findings.good("configuration: flags and environment only"),
+        files => {
+            let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+            findings.good(format!("configuration: {}", names.join(", ")));
+        }
+    }
+    loaded.remarks.iter().for_each(|remark| findings.odd(remark));
+    let config = Arc::new(loaded.config);
+    if !hard_stop_covers_tunnels(&config) {
+        findings.odd(
+            "haproxy.hard_stop_after is shorter than haproxy.timeouts.tunnel: a reload may cut off long connections",
+        );
+    }
+    for cert in &config.haproxy.certs.0 {
+        if let Err(why) = std::fs::metadata(cert.0.as_str()) {
+            findings.bad(format!("haproxy.certs: {}: {why}; name a PEM file or a directory of them", cert.0));
+        }
+    }
+    directories(&config, &mut findings);
+    let features = haproxy(&config, &mut findings).await;
+    let running = tokio::net::UnixStream::connect(&config.admin.socket).await.is_ok();
+    let snapshot = apps(&config, &mut findings).await;
+    if let Some((path, features)) = features {
+        configuration(&config, &path, &features, &snapshot, running, &mut findings).await;
+    }
+    let mut out = std::io::stdout();
+    let _ = out.write_all(findings.text.as_bytes());
+    Ok(if findings.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[derive(Default)]
+struct Findings {
+    text: String,
+    wrong: usize,
+}
+
+impl Findings {
+    fn good(&mut self, what: impl Display) {
+        self.text.push_str(&format!("ok    {what}\n"));
+    }
+
+    fn odd(&mut self, what: impl Display) {
+        self.text.push_str(&format!("note  {what}\n"));
+    }
+
+    fn bad(&mut self, what: impl Display) {
+        self.text.push_str(&format!("WRONG {what}\n"));
+        self.wrong += 1;
+    }
+}
+
+/// The directories that `baton` writes to can be made and written to.
+fn directories(config: &Config, findings: &mut Findings) {
+    let socket_dir = config.admin.socket.parent().unwrap_or(Path::new("/"));
+    for (key, dir) in [
+        ("haproxy.state_dir", config.haproxy.state_dir.as_path()),
+        ("haproxy.run_dir", config.haproxy.run_dir.as_path()),
+        ("admin.socket", socket_dir),
+    ] {
+        let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+        match nix::unistd::access(existing, nix::unistd::AccessFlags::W_OK) {
+            Ok(()) => findings.good(format!("{key}: {}", dir.display())),
+            Err(why) => findings.bad(format!("{key}: {} cannot be written: {why}; make it, or run as its owner", existing.display())),
+        }
+    }
+}
+
+/// The HAProxy at hand, and whether it will do.
+async fn haproxy(config: &Config, findings: &mut Findings) -> Option<(std::path::PathBuf, Features)> {
+    let Some(path) = binary(config) else {
+        findings.bad("no HAProxy found: install baton-haproxy (or haproxy), or set haproxy.binary");
+        return None;
+    };
+    match Features::probe(&path).await {
+        Ok(features) => {
+            findings.good(format!("HAProxy {} at {}", features.version, path.display()));
+            if !features.lua {
+                findings.odd("this HAProxy is built without Lua: scripts of your own cannot be loaded");
+            }
+            if !features.prometheus {
+                findings.odd("this HAProxy is built without the Prometheus exporter: /metrics is left out");
+            }
+            Some((path, features))
+        }
+        Err(why) => {
+            findings.bad(format!("{:#}", anyhow::Error::new(why)));
+            None
+        }
+    }
+}
+
+/// The apps, if they can be had now.
+async fn apps(config: &Config, findings: &mut Findings) -> Snapshot {
+    match tokio::time::timeout(FETCH, source::once(config)).await {
+        Ok(Ok(snapshot)) => {
+            findings.good(format!("apps: {} read", snapshot.apps.len()));
+            snapshot
+        }
+        Ok(Err(why)) => {
+            findings.odd(format!("apps cannot be read now: {why:#}"));
+            Snapshot::default()
+        }
+        Err(_) => {
+            findings.odd(format!("apps cannot be read now: no answer within {} s", FETCH.as_secs()));
+            Snapshot::default()
+        }
+    }
+}
+
+/// What would be run is accepted by HAProxy, and its listeners are free.
+async fn configuration(
+    config: &Arc<Config>,
+    binary: &Path,
+    features: &Features,
+    snapshot: &Snapshot,
+    running: bool,
+    findings: &mut Findings,
+) {
+    let attempt = async {
+        let scratch = tempfile::tempdir()?;
+        let default_cert = match needs_default_cert(config) {
+            true => Some(Arc::from(default_certificate(&scratch.path().join(DEFAULT_CERT))?.0)),
+            false => None,
+        };
+        let builder = Builder {
+            renderer: Arc::new(Renderer::new()?),
+            config: config.clone(),
+            purpose: Purpose::Standalone,
+            prometheus: features.prometheus,
+            default_cert,
+        };
+        let built = builder.build(snapshot)?;
+        let verdict = haproxy::check::check(binary, &built.bundle, CHECK).await?;
+        anyhow::Ok((built, verdict))
+    };
+    let (built, verdict) = match attempt.await {
+        Ok(done) => done,
+        Err(why) => return findings.bad(format!("{why:#}")),
+    };
+    match verdict {
+        Verdict::Accepted { warnings } => {
+            findings.good(format!("HAProxy accepts the configuration ({} backends)", built.state.backends.len()));
+            warnings.iter().for_each(|said| findings.odd(said));
+        }
+        Verdict::Rejected(rejected) => {
+            for said in &rejected.said {
+                match &said.owner {
+                    Some(owner) => findings.odd(format!("{} would be left out: {said}", owner.app)),
+                    None => findings.bad(format!("HAProxy refuses the configuration: {said}")),
+                }
+            }
+        }
+    }
+    built.issues.iter().for_each(|issue| findings.odd(issue));
+    if running || config.haproxy.manage == Manage::Systemd {
+        return;
+    }
+    for unbindable in preflight(built.bundle.binds(), &Running::default()) {
+        match &unbindable.bind.owner {
+            Some(app) => findings.odd(format!("{app}: {unbindable}")),
+            None => findings.bad(unbindable),
+        }
+    }
+}
+
+/// How long the apps may take.
+const FETCH: Duration = Duration::from_secs(10);
+
+/// How long `haproxy -c` may take.
+const CHECK: Duration = Duration::from_secs(60);

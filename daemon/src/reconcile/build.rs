@@ -1,0 +1,71 @@
+//! From a snapshot to a sealed bundle: compile, leave out, render.
+//!
+//! Called by the reconcile loop on a blocking thread, and by `baton render` and `check`. Pure but
+//! for the certificate it is handed.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use haproxy::app::Snapshot;
+use haproxy::bundle::{Bundle, FileName};
+use haproxy::compile::compile;
+use haproxy::issue::Issue;
+use haproxy::model::LbState;
+use haproxy::render::Renderer;
+
+use crate::config::Config;
+use crate::config::settings::{DEFAULT_CERT, Purpose, policy, settings};
+
+use super::left_out::LeftOut;
+
+/// What a build needs besides the snapshot.
+#[derive(Clone)]
+pub struct Builder {
+    /// The templates.
+    pub renderer: Arc<Renderer>,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Whether HAProxy can answer /metrics.
+    pub prometheus: bool,
+    /// The self-signed certificate, where it is needed.
+    pub default_cert: Option<Arc<str>>,
+}
+
+/// A build's result.
+pub struct Built {
+    /// What HAProxy is to run.
+    pub bundle: Bundle,
+    /// The state it was rendered from.
+    pub state: LbState,
+    /// What is wrong with whom.
+    pub issues: Vec<Issue>,
+}
+
+impl Builder {
+    /// Everything the apps want.
+    ///
+    /// # Errors
+    /// When a template fails: no app can cause that.
+    pub fn build(&self, snapshot: &Snapshot) -> anyhow::Result<Built> {
+        self.build_without(snapshot, &LeftOut::default())
+    }
+
+    /// Everything the apps want and that is not left out.
+    ///
+    /// # Errors
+    /// When a template fails: no app can cause that.
+    pub(super) fn build_without(&self, snapshot: &Snapshot, left_out: &LeftOut) -> anyhow::Result<Built> {
+        let settings = settings(&self.config, self.purpose, self.prometheus);
+        let (state, mut issues) = compile(snapshot, &policy(&self.config, &settings));
+        let state = left_out.apply(state, &mut issues);
+        let mut draft = self.renderer.render(&state, &settings)?;
+        if let Some(pem) = &self.default_cert {
+            let name = FileName::parse(DEFAULT_CERT).context("name the default certificate")?;
+            draft.files.insert(name, pem.to_string());
+        }
+        let bundle = Bundle::seal(draft).context("seal the configuration")?;
+        Ok(Built { bundle, state, issues })
+    }
+}

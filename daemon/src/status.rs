@@ -1,0 +1,176 @@
+//! What `baton status` shows: one report, written as JSON by `admin` and read back by the CLI.
+//!
+//! The only file that knows this format. Times are seconds since 1970, so that a reader needs no
+//! clock of ours; every state says why it is as it is.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use haproxy::issue::Issue;
+
+use crate::source::SourceStatus;
+use crate::source::status::Trouble;
+
+/// The whole report.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// `baton`'s version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// When it started.
+    pub started_at: f64,
+    /// Where apps come from.
+    pub source: SourceReport,
+    /// What they became.
+    pub applied: AppliedReport,
+    /// The process that serves them.
+    pub haproxy: HaproxyReport,
+    /// What is wrong with which app.
+    pub issues: Vec<IssueReport>,
+}
+
+/// Where apps come from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// The member or file of the last good answer.
+    pub origin: Option<String>,
+    /// Marathon's leader.
+    pub leader: Option<String>,
+    /// Whether what is served may be out of date.
+    pub stale: bool,
+    /// When the last good answer came.
+    pub fetched_at: Option<f64>,
+    /// How long it took, in milliseconds.
+    pub fetch_ms: Option<f64>,
+    /// The apps in it.
+    pub apps: usize,
+    /// Good and failed fetches.
+    pub fetches: u64,
+    /// Failed ones by kind.
+    pub failed: BTreeMap<String, u64>,
+    /// Why fetching does not work now, and since when.
+    pub trouble: Option<TroubleReport>,
+    /// The member whose event stream we are attached to.
+    pub stream: Option<String>,
+    /// Since when.
+    pub attached_at: Option<f64>,
+    /// Events so far.
+    pub events: u64,
+    /// Why there is no stream now, and since when.
+    pub stream_trouble: Option<TroubleReport>,
+}
+
+/// Something that does not work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TroubleReport {
+    /// Since when.
+    pub since: f64,
+    /// What and why.
+    pub text: String,
+}
+
+/// What the apps became.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AppliedReport {
+    /// The configuration that HAProxy runs.
+    pub digest: Option<String>,
+    /// Which snapshot it was made from.
+    pub revision: u64,
+    /// When it was confirmed.
+    pub at: Option<f64>,
+    /// How it was applied: `start` or `reload`.
+    pub how: Option<String>,
+    /// How long that took, in milliseconds, from the check to the confirmation.
+    pub took_ms: Option<f64>,
+    /// Configurations applied by reload since start.
+    pub reloads: u64,
+    /// Attempts that did not succeed since start.
+    pub failures: u64,
+    /// Whether a newer one waits or is being applied.
+    pub pending: bool,
+    /// Why the newest wanted configuration does not run.
+    pub trouble: Option<TroubleReport>,
+    /// The apps left out because HAProxy or the kernel refuses their part, with the words it said.
+    pub left_out: BTreeMap<String, String>,
+    /// Frontends of service ports.
+    pub frontends: usize,
+    /// Backends.
+    pub backends: usize,
+    /// Servers in them.
+    pub servers: usize,
+    /// Hosts that are routed.
+    pub hosts: usize,
+}
+
+/// The process that serves.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HaproxyReport {
+    /// Its version.
+    pub version: String,
+    /// Who starts it: `child` or `systemd`.
+    pub manage: String,
+    /// Its master's process id, where `baton` started it.
+    pub pid: Option<u32>,
+    /// How often it was started again after it ended by itself.
+    pub restarts: u64,
+    /// Why it does not run, and since when.
+    pub trouble: Option<TroubleReport>,
+}
+
+/// One issue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IssueReport {
+    /// The app.
+    pub app: String,
+    /// The label to blame.
+    pub label: Option<String>,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl From<&Issue> for IssueReport {
+    fn from(issue: &Issue) -> Self {
+        Self { app: issue.app.clone(), label: issue.label.clone(), problem: issue.problem.clone() }
+    }
+}
+
+impl From<&Trouble> for TroubleReport {
+    fn from(trouble: &Trouble) -> Self {
+        Self { since: seconds(trouble.since), text: trouble.text.clone() }
+    }
+}
+
+impl From<&SourceStatus> for SourceReport {
+    fn from(status: &SourceStatus) -> Self {
+        let last = status.fetch.last.as_ref();
+        let names = status.fetch.failed.iter().map(|(kind, count)| ((*kind).to_owned(), *count));
+        Self {
+            origin: status.origin.clone(),
+            leader: status.leader.clone(),
+            stale: status.is_stale(),
+            fetched_at: last.map(|fetch| seconds(fetch.at)),
+            fetch_ms: last.map(|fetch| millis(fetch.took)),
+            apps: last.map_or(0, |fetch| fetch.apps),
+            fetches: status.fetch.ok,
+            failed: names.collect(),
+            trouble: status.fetch.trouble.as_ref().map(TroubleReport::from),
+            stream: status.stream.member.clone().filter(|_| status.stream.attached_at.is_some()),
+            attached_at: status.stream.attached_at.map(seconds),
+            events: status.stream.events.values().sum(),
+            stream_trouble: status.stream.trouble.as_ref().map(TroubleReport::from),
+        }
+    }
+}
+
+/// Seconds since 1970.
+pub fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// Milliseconds, to a tenth.
+pub fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10_000.0).round() / 10.0
+}
