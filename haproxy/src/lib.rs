@@ -9,6 +9,12 @@
 //! Knows no Marathon JSON, no VRRP and no metrics library.
 
 pub mod app;
+pub mod bundle;
+pub mod check;
+pub mod disk;
+pub mod features;
 pub mod issue;
 pub mod labels;
+pub mod master;
+pub mod preflight;
 pub mod text;
