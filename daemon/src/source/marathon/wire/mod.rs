@@ -1,0 +1,185 @@
+//! Marathon's JSON to core types: the answer of `/v2/apps?embed=apps.tasks`, of any Marathon.
+//!
+//! Called by the Marathon client and by the file source. Fields are read by presence, never by
+//! version, and `null` is the same as absent at every level. Only broken JSON or a missing `apps`
+//! array fails an answer; a bad app costs itself, a bad task itself, and each says so in an
+//! [`Issue`]. Apps are converted one by one while the text is parsed, so memory is bounded by the
+//! answer's text and the core types.
+
+mod app;
+mod check;
+mod field;
+mod lean;
+mod notes;
+mod ports;
+mod task;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+
+use haproxy::app::{App, AppId};
+use haproxy::issue::Issue;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+use lean::Lean;
+
+/// The most bytes an answer may have; a longer one is refused unread.
+pub const MAX_BODY: usize = 256 << 20;
+
+/// The most ports an app may have; one with more is refused.
+pub const MAX_PORTS: usize = 1000;
+
+/// What one answer said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The apps by id.
+    pub apps: BTreeMap<AppId, App>,
+    /// What could not be read, sorted.
+    pub issues: Vec<Issue>,
+}
+
+/// Why an answer as a whole is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// Nothing but blanks.
+    #[error("the answer is empty")]
+    Empty,
+    /// Not JSON, or cut short.
+    #[error("the answer is not JSON: {0}")]
+    Syntax(serde_json::Error),
+    /// JSON, but no list of apps.
+    #[error("the answer has no `apps` array")]
+    NoApps,
+}
+
+/// Where the list of apps may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Envelope {
+    /// `{"apps":[…]}` only, as Marathon answers.
+    Object,
+    /// That, or the bare array, as people keep in files.
+    ObjectOrArray,
+}
+
+/// Reads a whole answer. Bytes that are no UTF-8 become U+FFFD, so they cost the label or name
+/// they stand in and not the answer.
+///
+/// # Errors
+/// When it is no JSON or has no list of apps.
+pub fn read(body: &[u8], envelope: Envelope) -> Result<Answer, WireError> {
+    let text = String::from_utf8_lossy(body);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    if text.trim_ascii().is_empty() {
+        return Err(WireError::Empty);
+    }
+    let mut reader = Reader { answer: Answer::default(), seen: 0, found: false };
+    let mut json = serde_json::Deserializer::from_str(text);
+    let document = Document { reader: &mut reader, envelope };
+    match document.deserialize(&mut json).and_then(|()| json.end()) {
+        Ok(()) if reader.found => {
+            reader.answer.issues.sort();
+            reader.answer.issues.dedup();
+            Ok(reader.answer)
+        }
+        Ok(()) => Err(WireError::NoApps),
+        Err(error) if error.is_data() => Err(WireError::NoApps),
+        Err(error) => Err(WireError::Syntax(error)),
+    }
+}
+
+/// Collects apps while the text is parsed.
+struct Reader {
+    answer: Answer,
+    seen: usize,
+    found: bool,
+}
+
+impl Reader {
+    fn app(&mut self, value: &Value) {
+        self.seen += 1;
+        let Some(app) = app::read(value, self.seen, &mut self.answer.issues) else { return };
+        match self.answer.apps.entry(app.id.clone()) {
+            Entry::Vacant(slot) => {
+                slot.insert(app);
+            }
+            Entry::Occupied(slot) => {
+                let problem = "the answer lists this app twice; the first one is used";
+                self.answer.issues.push(Issue::app(slot.key(), problem));
+            }
+        }
+    }
+}
+
+/// The outermost value.
+struct Document<'a> {
+    reader: &'a mut Reader,
+    envelope: Envelope,
+}
+
+impl<'de> DeserializeSeed<'de> for Document<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<(), D::Error> {
+        input.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Document<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with `apps`")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "apps" {
+                map.next_value_seed(Apps(&mut *self.reader))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, seq: S) -> Result<(), S::Error> {
+        match self.envelope {
+            Envelope::ObjectOrArray => Apps(self.reader).visit_seq(seq),
+            Envelope::Object => Err(S::Error::custom("an array")),
+        }
+    }
+}
+
+/// The list of apps.
+struct Apps<'a>(&'a mut Reader);
+
+impl<'de> DeserializeSeed<'de> for Apps<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<(), D::Error> {
+        input.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Apps<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of apps")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<(), S::Error> {
+        self.0.found = true;
+        while let Some(value) = seq.next_element_seed(Lean::default())? {
+            if !value.is_null() {
+                self.0.app(&value);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Agent host names to addresses, off the hot path.
+//!
+//! Owned by `publish`. Literal addresses never come here. A name is looked up when it is first
+//! wanted and again every minute; a failure keeps the last address, so a DNS outage moves nothing.
+#![allow(clippy::disallowed_methods, reason = "decides when names are looked up again")]
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use haproxy::app::{App, AppId, Networking};
+use tokio::time::Instant;
+
+/// Addresses of the hosts that are wanted now.
+pub struct Resolver {
+    lookup: Lookup,
+    hosts: HashMap<String, Host>,
+    waiting: VecDeque<String>,
+    flying: FuturesUnordered<Flight>,
+    refresh_at: Instant,
+}
+
+/// What is known of one name.
+#[derive(Debug, Default)]
+struct Host {
+    addr: Option<IpAddr>,
+    /// The last lookup failed; said once.
+    failing: bool,
+}
+
+type Lookup = Box<dyn Fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> + Send>;
+type Flight = Pin<Box<dyn Future<Output = (String, io::Result<Vec<IpAddr>>)> + Send>>;
+
+impl Resolver {
+    /// Asks the system's resolver.
+    pub fn system() -> Self {
+        Self::new(|host| async move {
+            let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, 0))).await;
+            let addresses = found.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            Ok(addresses.map(|socket| socket.ip()).collect())
+        })
+    }
+
+    /// Asks `lookup`.
+    pub fn new<L, F>(lookup: L) -> Self
+    where
+        L: Fn(String) -> F + Send + 'static,
+        F: Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static,
+    {
+        Self {
+            lookup: Box::new(move |host| Box::pin(lookup(host))),
+            hosts: HashMap::new(),
+            waiting: VecDeque::new(),
+            flying: FuturesUnordered::new(),
+            refresh_at: Instant::now() + REFRESH,
+        }
+    }
+
+    /// From now on the hosts of these apps are wanted, and no others.
+    pub fn want(&mut self, apps: &BTreeMap<AppId, App>) {
+        let mut known = std::mem::take(&mut self.hosts);
+        for host in named_hosts(apps) {
+            if self.hosts.contains_key(host) {
+                continue;
+            }
+            let entry = known.remove(host).unwrap_or_else(|| {
+                self.waiting.push_back(host.to_owned());
+                Host::default()
+            });
+            self.hosts.insert(host.to_owned(), entry);
+        }
+        self.launch();
+    }
+
+    /// Writes the addresses known now into the instances.
+    pub fn fill(&self, apps: &mut BTreeMap<AppId, App>) {
+        if self.hosts.is_empty() {
+            return;
+        }
+        for app in apps.values_mut().filter(|app| app.networking != Networking::Container) {
+            for instance in &mut app.instances {
+                if let Some(host) = self.hosts.get(&instance.host) {
+                    instance.addr = host.addr;
+                }
+            }
+        }
+    }
+
+    /// Whether some lookup has not answered yet.
+    pub fn is_busy(&self) -> bool {
+        !self.flying.is_empty()
+    }
+
+    /// Waits until an address has changed. May be dropped at any time and called again.
+    pub async fn changed(&mut self) {
+        loop {
+            tokio::select! {
+                Some((host, answer)) = self.flying.next() => {
+                    self.launch();
+                    if self.learn(host, answer) {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep_until(self.refresh_at) => {
+                    self.refresh_at = Instant::now() + REFRESH;
+                    if self.flying.is_empty() {
+                        self.waiting = self.hosts.keys().cloned().collect();
+                        self.launch();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until every lookup has answered.
+    pub async fn settled(&mut self) {
+        while let Some((host, answer)) = self.flying.next().await {
+            self.launch();
+            self.learn(host, answer);
+        }
+    }
+
+    fn launch(&mut self) {
+        while self.flying.len() < AT_ONCE {
+            let Some(host) = self.waiting.pop_front() else { return };
+            if self.hosts.contains_key(&host) {
+                let answer = (self.lookup)(host.clone());
+                self.flying.push(Box::pin(async move { (host, answer.await) }));
+            }
+        }
+    }
+
+    fn learn(&mut self, name: String, answer: io::Result<Vec<IpAddr>>) -> bool {
+        let Some(host) = self.hosts.get_mut(&name) else { return false };
+        let found = answer.and_then(|all| choose(&all, host.addr).ok_or_else(|| io::ErrorKind::NotFound.into()));
+        match found {
+            Ok(addr) => {
+                host.failing = false;
+                let changed = host.addr != Some(addr);
+                if let Some(old) = host.addr.replace(addr).filter(|_| changed) {
+                    log::info!(host = name, old:% = old, new:% = addr; "a host has another address");
+                }
+                changed
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut host.failing, true) {
+                    let keeps = host.addr.map_or_else(|| "no address".to_owned(), |addr| addr.to_string());
+                    log::warn!(host = name, error:% = error, keeps; "cannot resolve a host");
+                }
+                false
+            }
+        }
+    }
+}
+
+fn named_hosts(apps: &BTreeMap<AppId, App>) -> impl Iterator<Item = &str> {
+    let named = apps.values().filter(|app| app.networking != Networking::Container);
+    named.flat_map(|app| &app.instances).map(|i| i.host.as_str()).filter(|host| host.parse::<IpAddr>().is_err())
+}
+
+/// IPv4 first; the address in use stays while it is among the answers (round-robin DNS).
+fn choose(all: &[IpAddr], current: Option<IpAddr>) -> Option<IpAddr> {
+    let family: Vec<_> = all.iter().filter(|addr| addr.is_ipv4()).collect();
+    let family = if family.is_empty() { all.iter().collect() } else { family };
+    current.filter(|addr| family.contains(&addr)).or_else(|| family.first().map(|addr| **addr))
+}
+
+const REFRESH: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(10);
+const AT_ONCE: usize = 16;
+
+#[cfg(test)]
+mod tests;
