@@ -20,7 +20,7 @@ use crate::certs::default_certificate;
 use crate::config::settings::{DEFAULT_CERT, Purpose, hard_stop_covers_tunnels, needs_default_cert};
 use crate::config::{Config, Manage};
 use crate::reconcile::build::Builder;
-use crate::source;
+use crate::config::origin::Origin;
 
 use super::binary;
 use super::flags::Flags;
@@ -117,8 +117,8 @@ async fn haproxy(config: &Config, findings: &mut Findings) -> Option<(std::path:
     };
     match Features::probe(&path).await {
         Ok(features) => {
-            findings.good(format!("HAProxy {} at {}", features.version, path.display()));
-            if !features.lua {
+            findings.good(format!("HAProxy {} at {}", features.release, path.display()));
+            if features.lua.is_none() {
                 findings.odd("this HAProxy is built without Lua: scripts of your own cannot be loaded");
             }
             if !features.prometheus {
@@ -135,7 +135,14 @@ async fn haproxy(config: &Config, findings: &mut Findings) -> Option<(std::path:
 
 /// The apps, if they can be had now.
 async fn apps(config: &Config, findings: &mut Findings) -> Snapshot {
-    match tokio::time::timeout(FETCH, source::once(config)).await {
+    let origin = match Origin::new(config) {
+        Ok(origin) => origin,
+        Err(why) => {
+            findings.bad(why);
+            return Snapshot::default();
+        }
+    };
+    match tokio::time::timeout(FETCH, origin.once()).await {
         Ok(Ok(snapshot)) => {
             findings.good(format!("apps: {} read", snapshot.apps.len()));
             snapshot

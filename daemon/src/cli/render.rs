@@ -13,7 +13,7 @@ use haproxy::render::Renderer;
 use crate::certs::default_certificate;
 use crate::config::settings::{DEFAULT_CERT, Purpose, needs_default_cert};
 use crate::reconcile::build::{Builder, Built};
-use crate::source;
+use crate::config::origin::Origin;
 
 use super::flags::Flags;
 use super::load::Loader;
@@ -39,7 +39,7 @@ pub async fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
     let loaded = Loader::new(args.flags).load()?;
     loaded.remarks.iter().for_each(|remark| warn(remark));
     let config = Arc::new(loaded.config);
-    let snapshot = source::once(&config).await?;
+    let snapshot = Origin::new(&config)?.once().await?;
 
     let default_cert = match (&args.out, needs_default_cert(&config)) {
         (Some(dir), true) => {

@@ -4,6 +4,7 @@
 //! libraries' own inputs by `settings`. Nothing here opens a socket or talks to HAProxy.
 
 pub mod load;
+pub mod origin;
 pub mod scalar;
 pub mod settings;
 pub mod time;

@@ -9,23 +9,37 @@
 
 pub mod build;
 mod left_out;
-mod schedule;
+mod report;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use haproxy::app::Snapshot;
-use haproxy::bundle::Digest;
-use haproxy::issue::Issue;
+use haproxy::reload::queue::Queue;
 use haproxy::reload::{Outcome, Reloader};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::status::{AppliedReport, TroubleReport, millis, seconds};
 
 use build::{Builder, Built};
 use left_out::LeftOut;
-use schedule::Schedule;
+pub use report::ReconcileStatus;
+use report::Reporter;
+
+/// What the loop needs, handed over by the supervisor.
+pub struct Reconcile {
+    /// Applies bundles.
+    pub reloader: Reloader,
+    /// Makes them; its configuration is replaced when `config` changes.
+    pub builder: Builder,
+    /// The configuration.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// The apps.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Reasons of others.
+    pub nudges: mpsc::Receiver<Nudge>,
+    /// What operators see.
+    pub status: watch::Sender<ReconcileStatus>,
+}
