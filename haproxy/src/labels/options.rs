@@ -56,7 +56,8 @@ pub struct PortOptions {
     pub port: Option<u16>,
     /// `BIND_ADDR`.
     pub bind_addr: BindAddr,
-    /// `BIND_OPTIONS`: allowed words only, in the order written.
+    /// `BIND_OPTIONS`: allowed words only, in the order written, TLS versions last as `ssl-min-ver`
+    /// and `ssl-max-ver`.
     pub bind_options: Vec<Word>,
     /// `SSL_CERT`: certificate of the service port's own listener.
     pub ssl_cert: Option<FilePath>,
