@@ -7,8 +7,31 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
+
+use crate::config::Config;
+use crate::config::settings::{DEFAULT_CERT, needs_default_cert};
+
+/// The certificate that a running daemon needs besides those it was given: none, or the
+/// self-signed one, kept beside the directory of bundles.
+///
+/// # Errors
+/// When the file can be neither read nor written.
+pub fn for_config(config: &Config) -> anyhow::Result<Option<Arc<str>>> {
+    if !needs_default_cert(config) {
+        return Ok(None);
+    }
+    let state_dir = &config.haproxy.state_dir;
+    let path = state_dir.parent().unwrap_or(state_dir).join(DEFAULT_CERT);
+    let (pem, made) = default_certificate(&path)?;
+    if made {
+        let path = path.display();
+        log::warn!("no certificate given: made a self-signed one, {path} (haproxy.certs names real ones)");
+    }
+    Ok(Some(Arc::from(pem)))
+}
 
 /// The certificate and key at `path`, in PEM; made there if the file does not exist. Says whether
 /// it was made now.

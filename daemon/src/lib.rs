@@ -2,7 +2,13 @@
 //!
 //! A library so that the end-to-end tests can use its parts; the binary is `main.rs`.
 
+pub mod admin;
 pub mod certs;
 pub mod cli;
 pub mod config;
+pub mod logging;
+pub mod process;
+pub mod reconcile;
 pub mod source;
+pub mod status;
+pub mod supervisor;

@@ -85,6 +85,10 @@ pub struct Flags {
     #[arg(long, value_name = "LEVEL", ignore_case = true, help_heading = "Log")]
     pub log_level: Option<LogLevel>,
 
+    /// Whether to follow events, from the mode of `run`.
+    #[arg(skip)]
+    pub(super) events: Option<bool>,
+
     #[command(flatten)]
     pub(super) replaced: Replaced,
 }
@@ -154,6 +158,9 @@ impl Flags {
         }
         if !self.group.is_empty() {
             marathon.groups.clone_from(&self.group);
+        }
+        if let Some(events) = self.events {
+            marathon.events = events;
         }
         marathon.health_check |= self.health_check;
         marathon.strict_mode |= self.strict_mode;

@@ -30,6 +30,41 @@ pub struct Config {
     pub log: Log,
 }
 
+impl Config {
+    /// The keys that differ from `running` and that a running daemon cannot take over.
+    pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
+        let mut keys = Vec::new();
+        if self.marathon.origin() != running.marathon.origin() {
+            keys.push("how [marathon] is reached");
+        }
+        let (new, old) = (&self.haproxy, &running.haproxy);
+        let differs = [
+            ("haproxy.manage", new.manage != old.manage),
+            ("haproxy.binary", new.binary != old.binary),
+            ("haproxy.state_dir", new.state_dir != old.state_dir),
+            ("haproxy.run_dir", new.run_dir != old.run_dir),
+            ("haproxy.settle", new.settle != old.settle),
+            ("haproxy.min_reload_spacing", new.min_reload_spacing != old.min_reload_spacing),
+            ("admin.socket", self.admin.socket != running.admin.socket),
+        ];
+        keys.extend(differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key));
+        keys
+    }
+
+    /// This configuration, with what cannot change while running as it is in `running`.
+    pub fn keeping_fixed(mut self, running: &Self) -> Self {
+        let old = &running.haproxy;
+        self.haproxy.manage = old.manage;
+        self.haproxy.binary.clone_from(&old.binary);
+        self.haproxy.state_dir.clone_from(&old.state_dir);
+        self.haproxy.run_dir.clone_from(&old.run_dir);
+        self.haproxy.settle = old.settle;
+        self.haproxy.min_reload_spacing = old.min_reload_spacing;
+        self.admin = running.admin.clone();
+        self
+    }
+}
+
 /// `[marathon]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -96,6 +131,22 @@ impl Default for Marathon {
             min_service_port_ip_per_task: 10_050,
             max_service_port_ip_per_task: 10_100,
             own_app: None,
+        }
+    }
+}
+
+impl Marathon {
+    /// The section without what only decides who is served.
+    fn origin(&self) -> Self {
+        let serving = Self::default();
+        Self {
+            groups: serving.groups,
+            health_check: serving.health_check,
+            strict_mode: serving.strict_mode,
+            min_service_port_ip_per_task: serving.min_service_port_ip_per_task,
+            max_service_port_ip_per_task: serving.max_service_port_ip_per_task,
+            own_app: serving.own_app,
+            ..self.clone()
         }
     }
 }
@@ -190,6 +241,15 @@ pub enum Manage {
     Child,
     /// A unit of its own does; `baton` reaches it by the master socket.
     Systemd,
+}
+
+impl std::fmt::Display for Manage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Child => "child",
+            Self::Systemd => "systemd",
+        })
+    }
 }
 
 /// `[haproxy.stats]`.

@@ -36,7 +36,7 @@ pub struct Builder {
 /// A build's result.
 pub struct Built {
     /// What HAProxy is to run.
-    pub bundle: Bundle,
+    pub bundle: Arc<Bundle>,
     /// The state it was rendered from.
     pub state: LbState,
     /// What is wrong with whom.
@@ -65,7 +65,7 @@ impl Builder {
             let name = FileName::parse(DEFAULT_CERT).context("name the default certificate")?;
             draft.files.insert(name, pem.to_string());
         }
-        let bundle = Bundle::seal(draft).context("seal the configuration")?;
+        let bundle = Arc::new(Bundle::seal(draft).context("seal the configuration")?);
         Ok(Built { bundle, state, issues })
     }
 }

@@ -10,14 +10,14 @@ use haproxy::issue::Issue;
 use haproxy::model::{BackendId, LbState};
 
 /// The apps and listeners left out.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct LeftOut {
     apps: BTreeMap<AppId, Refused>,
     listeners: BTreeMap<BackendId, String>,
 }
 
 /// An app as it was when HAProxy refused it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Refused {
     app: App,
     said: String,

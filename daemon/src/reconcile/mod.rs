@@ -12,15 +12,18 @@ mod left_out;
 mod report;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use haproxy::app::Snapshot;
-use haproxy::reload::queue::Queue;
+use haproxy::check::Rejected;
+use haproxy::preflight::Unbindable;
+use haproxy::reload::queue::{Ended, Pauses, Queue};
 use haproxy::reload::{Outcome, Reloader};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::certs;
 use crate::config::Config;
 
 use build::{Builder, Built};
@@ -32,14 +35,255 @@ use report::Reporter;
 pub struct Reconcile {
     /// Applies bundles.
     pub reloader: Reloader,
-    /// Makes them; its configuration is replaced when `config` changes.
+    /// Makes them; its configuration is replaced whenever `config` changes.
     pub builder: Builder,
     /// The configuration.
     pub config: watch::Receiver<Arc<Config>>,
     /// The apps.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
-    /// Reasons of others.
+    /// Reasons that lie elsewhere.
     pub nudges: mpsc::Receiver<Nudge>,
     /// What operators see.
     pub status: watch::Sender<ReconcileStatus>,
 }
+
+/// A reason to act that is neither an app nor the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nudge {
+    /// HAProxy was started, maybe with an older configuration.
+    Started,
+    /// An operator wants a reload although nothing changed (SIGUSR1).
+    Force,
+}
+
+/// Why the loop woke up.
+enum Event {
+    Snapshot,
+    Config,
+    Nudge(Nudge),
+    RetryListeners,
+    Due,
+    Stop,
+}
+
+/// What is asked of the next round.
+#[derive(Debug, Default, Clone)]
+struct Work {
+    /// Reload even if nothing changed.
+    force: bool,
+    /// Why, for the log.
+    because: Vec<&'static str>,
+}
+
+impl Work {
+    fn because(reason: &'static str) -> Self {
+        Self { force: false, because: vec![reason] }
+    }
+
+    /// This and what waited before it.
+    fn and(mut self, displaced: Self) -> Self {
+        self.force |= displaced.force;
+        self.because.extend(displaced.because);
+        self.because.sort_unstable();
+        self.because.dedup();
+        self
+    }
+}
+
+impl Reconcile {
+    /// Runs until `stop`.
+    ///
+    /// # Errors
+    /// When a template fails, which no app can cause.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let pauses = pauses(&self.builder.config);
+        let reporter = Reporter::new(self.status.clone());
+        let mut task =
+            Task { inputs: self, stop, queue: Queue::new(pauses), left_out: LeftOut::default(), reporter, retry: None };
+        loop {
+            match task.next().await {
+                Event::Stop => return Ok(()),
+                Event::Snapshot => task.want(Work::because("apps changed")),
+                Event::Config => {
+                    let config = task.inputs.config.borrow_and_update().clone();
+                    match certs::for_config(&config) {
+                        Ok(cert) => task.inputs.builder.default_cert = cert,
+                        Err(why) => log::error!("the certificate stays as it was: {why:#}"),
+                    }
+                    task.inputs.builder.config = config;
+                    task.want(Work::because("configuration changed"));
+                }
+                Event::Nudge(Nudge::Started) => task.want(Work::because("HAProxy started")),
+                Event::Nudge(Nudge::Force) => task.want(Work { force: true, ..Work::because("asked for") }),
+                Event::RetryListeners => {
+                    task.retry = None;
+                    task.left_out.retry_listeners();
+                    task.want(Work::because("trying refused listeners again"));
+                }
+                Event::Due => task.work().await?,
+            }
+        }
+    }
+}
+
+/// The loop's state.
+struct Task {
+    inputs: Reconcile,
+    stop: CancellationToken,
+    queue: Queue<Work>,
+    left_out: LeftOut,
+    reporter: Reporter,
+    /// When listeners that the kernel refused get another try.
+    retry: Option<Instant>,
+}
+
+impl Task {
+    async fn next(&mut self) -> Event {
+        let (due, retry) = (self.queue.deadline(), self.retry);
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Event::Stop,
+            Ok(()) = self.inputs.config.changed() => Event::Config,
+            Some(nudge) = self.inputs.nudges.recv() => Event::Nudge(nudge),
+            Ok(()) = self.inputs.snapshots.changed() => Event::Snapshot,
+            () = until(due) => Event::Due,
+            () = until(retry) => Event::RetryListeners,
+        }
+    }
+
+    fn want(&mut self, work: Work) {
+        self.reporter.pending();
+        let now = Instant::now();
+        // What waits is one round, whatever asked for it.
+        if let Some(displaced) = self.queue.push(work.clone(), now) {
+            self.queue.push(work.and(displaced), now);
+        }
+    }
+
+    /// Applies the newest there is, and decides whether that needs another try.
+    async fn work(&mut self) -> anyhow::Result<()> {
+        let Some(work) = self.queue.start(Instant::now()) else { return Ok(()) };
+        let stop = self.stop.clone();
+        let tried = tokio::select! {
+            tried = self.apply(&work) => tried?,
+            // What is half done is put right by the next start.
+            () = stop.cancelled() => return Ok(()),
+        };
+        let now = Instant::now();
+        match tried {
+            Tried::Done | Tried::Refused => self.queue.ended(Ended::Well, now),
+            Tried::Failed => {
+                self.queue.ended(Ended::Badly, now);
+                self.queue.again(work, now);
+            }
+        }
+        if self.left_out.has_listeners() && self.retry.is_none() {
+            self.retry = Some(now + RETRY_LISTENERS);
+        }
+        Ok(())
+    }
+
+    async fn apply(&mut self, work: &Work) -> anyhow::Result<Tried> {
+        let snapshot = self.inputs.snapshots.borrow_and_update().clone();
+        if snapshot.revision == 0 {
+            // Nothing was read yet; what HAProxy runs, if it runs, is the best there is.
+            return Ok(Tried::Done);
+        }
+        let because = work.because.join(", ");
+        self.left_out.forget_changed(&snapshot);
+        for _ in 0..MAX_ROUNDS {
+            let built = self.build(&snapshot).await?;
+            self.reporter.wanted(&built, &self.left_out);
+            let outcome = match work.force {
+                true => self.inputs.reloader.force(&built.bundle).await,
+                false => self.inputs.reloader.apply(&built.bundle).await,
+            };
+            self.reporter.ended(&outcome, &built, &snapshot, &because);
+            match &outcome {
+                Outcome::Applied { .. } | Outcome::Unchanged { .. } => return Ok(Tried::Done),
+                Outcome::Rejected(rejected) if self.leave_out_apps(rejected, &snapshot) => (),
+                Outcome::Unbindable(refused) if self.leave_out_listeners(refused, &built) => (),
+                Outcome::Reverted { unbindable, .. } if self.leave_out_listeners(unbindable, &built) => (),
+                Outcome::Rejected(_) => {
+                    self.reporter.trouble(&outcome.to_string());
+                    return Ok(Tried::Refused);
+                }
+                Outcome::Unbindable(_) | Outcome::Reverted { .. } | Outcome::Failed { .. } => {
+                    self.reporter.trouble(&outcome.to_string());
+                    return Ok(Tried::Failed);
+                }
+            }
+        }
+        self.reporter.trouble("HAProxy refuses one app after the other; waiting for the next change");
+        Ok(Tried::Refused)
+    }
+
+    /// Compiling and rendering thousands of apps takes tens of milliseconds: not on this thread.
+    async fn build(&mut self, snapshot: &Arc<Snapshot>) -> anyhow::Result<Built> {
+        let (builder, snapshot) = (self.inputs.builder.clone(), snapshot.clone());
+        let left_out = self.left_out.clone();
+        let built = tokio::task::spawn_blocking(move || builder.build_without(&snapshot, &left_out)).await;
+        built.context("build the configuration")?
+    }
+
+    /// Leaves out the apps that HAProxy blames; whether there is one that was not left out before.
+    fn leave_out_apps(&mut self, rejected: &Rejected, snapshot: &Snapshot) -> bool {
+        let mut news = false;
+        for id in &rejected.culprits {
+            let (Some(app), false) = (snapshot.apps.get(id), self.left_out.has(id)) else { continue };
+            let said = rejected.said.iter().filter(|said| said.owner.as_ref().is_some_and(|owner| owner.app == *id));
+            let words: Vec<_> = said.map(ToString::to_string).collect();
+            self.left_out.refuse(app, words.join("; "));
+            news = true;
+        }
+        news
+    }
+
+    /// Leaves out the apps' listeners that the kernel refuses; false if one is not an app's.
+    fn leave_out_listeners(&mut self, refused: &[Unbindable], built: &Built) -> bool {
+        if refused.is_empty() || refused.iter().any(|unbindable| unbindable.bind.owner.is_none()) {
+            return false;
+        }
+        for unbindable in refused {
+            let mine = built.state.frontends.iter().filter(|(_, frontend)| {
+                Some(&frontend.owner.app) == unbindable.bind.owner.as_ref() && frontend.port == unbindable.bind.port
+            });
+            for (id, _) in mine {
+                self.left_out.unbindable(id.clone(), unbindable.to_string());
+            }
+        }
+        true
+    }
+}
+
+/// How a round ended.
+enum Tried {
+    /// The newest configuration runs.
+    Done,
+    /// HAProxy refuses it, and will until something changes.
+    Refused,
+    /// It did not work out, and may yet.
+    Failed,
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn pauses(config: &Config) -> Pauses {
+    Pauses {
+        settle: config.haproxy.settle.into(),
+        settle_max: Duration::from(config.haproxy.settle) * 5,
+        spacing: config.haproxy.min_reload_spacing.into(),
+        ..Pauses::default()
+    }
+}
+
+/// HAProxy names one to four culprits at a time.
+const MAX_ROUNDS: usize = 20;
+
+/// A port in use may be free again later.
+const RETRY_LISTENERS: Duration = Duration::from_secs(30);

@@ -15,7 +15,7 @@ use haproxy::render::{Renderer, reserved};
 use haproxy::text::{BindAddr, Word};
 
 /// An app with two tasks and `ports` ports from 10000 on.
-pub fn app(id: &str, ports: u16, labels: BTreeMap<String, String>) -> App {
+pub(crate) fn app(id: &str, ports: u16, labels: BTreeMap<String, String>) -> App {
     let task = |n: u8| Instance {
         id: format!("task.{n}"),
         host: format!("10.0.0.{n}"),
@@ -36,23 +36,23 @@ pub fn app(id: &str, ports: u16, labels: BTreeMap<String, String>) -> App {
 }
 
 /// Serves everything.
-pub fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy { groups: Groups::All, vhosts: true, reserved: reserved(&settings()), ..Policy::default() }
 }
 
 /// The state that `apps` want.
-pub fn compiled(apps: Vec<App>, policy: &Policy) -> (LbState, Vec<Issue>) {
+pub(crate) fn compiled(apps: Vec<App>, policy: &Policy) -> (LbState, Vec<Issue>) {
     let apps = apps.into_iter().map(|app| (app.id.clone(), app)).collect();
     compile(&Snapshot { apps, ..Snapshot::default() }, policy)
 }
 
 /// The configuration for `state`.
-pub fn rendered(state: &LbState) -> Draft {
+pub(crate) fn rendered(state: &LbState) -> Draft {
     Renderer::new().unwrap().render(state, &settings()).unwrap()
 }
 
 /// The defaults of the daemon, with a certificate beside the configuration.
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     let word = |text| Word::parse(text).unwrap();
     let listen = |port| Listen { addr: BindAddr::Any, port };
     let s = Duration::from_secs;

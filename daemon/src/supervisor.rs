@@ -1,0 +1,242 @@
+//! Builds, names, starts and stops every task of the daemon.
+//!
+//! Called by `baton run`. Everything that can fail at start fails here, before anything is
+//! announced. The first task that ends by itself ends the process; a stop is ordered and bounded.
+#![allow(clippy::disallowed_methods, reason = "the one place that spawns tasks and reads when it started")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, bail};
+use haproxy::app::Snapshot;
+use haproxy::child;
+use haproxy::disk::Disk;
+use haproxy::features::Features;
+use haproxy::reload::{Reloader, Times};
+use haproxy::render::Renderer;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, ReloadRequest, Views};
+use crate::cli::binary;
+use crate::cli::load::Loader;
+use crate::config::origin::Origin;
+use crate::config::settings::{MASTER_SOCKET, Purpose, hard_stop_covers_tunnels};
+use crate::config::{Config, Manage};
+use crate::reconcile::build::Builder;
+use crate::reconcile::{Nudge, Reconcile, ReconcileStatus};
+use crate::source::{SourceCommand, SourceStatus};
+use crate::status::{HaproxyReport, seconds};
+use crate::{certs, logging, process};
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When it cannot start, or when a task ended by itself.
+pub async fn run(config: Config, loader: Loader) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    let mut signals = Signals::new()?;
+    let origin = Origin::new(&config)?;
+    let (binary, features) = probe(&config).await?;
+    let disk = directories(&config)?;
+    let listener = admin::bind(&config.admin.socket).await?;
+
+    let stop = CancellationToken::new();
+    let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::default()));
+    let (source_status, source_view) = watch::channel(SourceStatus::default());
+    let (source_commands, source_inbox) = mpsc::channel(4);
+    let (configs, config_view) = watch::channel(config.clone());
+    let (nudges, nudge_inbox) = mpsc::channel(4);
+    let (reconcile_status, reconcile_view) = watch::channel(ReconcileStatus::default());
+    let (haproxy_status, haproxy_view) = watch::channel(HaproxyReport {
+        version: features.release.clone(),
+        manage: config.haproxy.manage.to_string(),
+        ..HaproxyReport::default()
+    });
+    let (reloads, mut reload_inbox) = mpsc::channel::<ReloadRequest>(4);
+
+    let socket = config.haproxy.run_dir.join(MASTER_SOCKET);
+    let reconcile = Reconcile {
+        reloader: Reloader::new(&binary, disk.clone(), &socket, Times::default()),
+        builder: builder(&config, &features)?,
+        config: config_view,
+        snapshots: snapshot,
+        nudges: nudge_inbox,
+        status: reconcile_status,
+    };
+    let views = Views {
+        started_at: seconds(SystemTime::now()),
+        source: source_view,
+        reconcile: reconcile_view,
+        haproxy: haproxy_view,
+    };
+
+    let mut tasks = JoinSet::new();
+    let token = stop.clone();
+    tasks.spawn(async move {
+        origin.run(snapshots, source_status, source_inbox, token).await;
+        ("source", Ok(()))
+    });
+    let token = stop.clone();
+    tasks.spawn(async move { ("reconcile", reconcile.run(token).await) });
+    let token = stop.clone();
+    tasks.spawn(async move { ("admin", admin::serve(listener, views, reloads, token).await) });
+    if config.haproxy.manage == Manage::Child {
+        if let Err(short) = child::raise_nofile(wanted_files(&config)) {
+            log::warn!("{short}");
+        }
+        let setup = child::Setup { binary, disk, socket, socket_mode: 0o660, times: child::Times::default() };
+        let (nudges, token) = (nudges.clone(), stop.clone());
+        tasks.spawn(async move {
+            process::run(child::Supervisor::new(setup), haproxy_status, nudges, token).await;
+            ("haproxy", Ok(()))
+        });
+    }
+    log::info!("baton {} runs, HAProxy {}", env!("CARGO_PKG_VERSION"), features.release);
+    notify(&[sd_notify::NotifyState::Ready]);
+
+    let mut operator = Operator { loader, config, configs, source_commands, nudges };
+    let ended = loop {
+        tokio::select! {
+            ended = tasks.join_next() => break ended,
+            () = signals.stop() => break None,
+            Some(()) = signals.hangup.recv() => match operator.reload().await {
+                Ok(remarks) => remarks.iter().for_each(|remark| log::warn!("{remark}")),
+                Err(why) => log::error!("the old configuration stays: {why}"),
+            },
+            Some(()) = signals.user1.recv() => operator.nudge(Nudge::Force),
+            Some(()) = signals.user2.recv() => log::warn!("SIGUSR2 ignored: nothing to hand over"),
+            Some(request) = reload_inbox.recv() => {
+                // Whoever asked may be gone; what was asked for is done all the same.
+                let _ = request.send(operator.reload().await);
+            }
+        }
+    };
+    notify(&[sd_notify::NotifyState::Stopping]);
+    stop.cancel();
+    let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        log::warn!("tasks did not end within {} s", DRAIN.as_secs());
+    }
+    // The next start makes it anew.
+    let _ = fs::remove_file(&operator.config.admin.socket);
+    match ended {
+        None => Ok(()),
+        Some(Ok((task, Ok(())))) => bail!("the {task} task ended by itself"),
+        Some(Ok((task, Err(why)))) => Err(why.context(format!("the {task} task failed"))),
+        Some(Err(why)) => Err(why).context("a task failed"),
+    }
+}
+
+/// What an operator can ask of the running daemon.
+struct Operator {
+    loader: Loader,
+    config: Arc<Config>,
+    configs: watch::Sender<Arc<Config>>,
+    source_commands: mpsc::Sender<SourceCommand>,
+    nudges: mpsc::Sender<Nudge>,
+}
+
+impl Operator {
+    /// Reads the configuration again, applies what can be applied, names what needs a restart, and
+    /// has the apps fetched.
+    async fn reload(&mut self) -> Result<Vec<String>, String> {
+        let loaded = self.loader.load().map_err(|why| why.to_string())?;
+        let new = loaded.config;
+        let fixed = new.needs_restart(&self.config);
+        logging::set_level(new.log.level);
+        self.config = Arc::new(new.keeping_fixed(&self.config));
+        self.configs.send_replace(self.config.clone());
+        self.nudge(Nudge::Force);
+        // A full channel means that a fetch is asked for already.
+        let _ = self.source_commands.try_send(SourceCommand::Refetch);
+        log::info!("configuration read again");
+        Ok(fixed.into_iter().map(|key| format!("{key} changed: restart baton for that")).collect())
+    }
+
+    fn nudge(&self, nudge: Nudge) {
+        // A full channel means that a nudge waits already.
+        let _ = self.nudges.try_send(nudge);
+    }
+}
+
+/// The signals that mean something; SIGPIPE is ignored by the runtime.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let on = |kind| signal(kind).context("listen for signals");
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+            user1: on(SignalKind::user_defined1())?,
+            user2: on(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => log::info!("SIGTERM: stopping"),
+            _ = self.interrupt.recv() => log::info!("SIGINT: stopping"),
+        }
+    }
+}
+
+async fn probe(config: &Config) -> anyhow::Result<(PathBuf, Features)> {
+    let Some(binary) = binary(config) else {
+        bail!("no HAProxy found: install baton-haproxy (or haproxy), or set haproxy.binary");
+    };
+    let binary = fs::canonicalize(&binary).unwrap_or(binary);
+    let features = Features::probe(&binary).await?;
+    if let Err(without) = features.need_lua() {
+        log::warn!("{without}");
+    }
+    Ok((binary, features))
+}
+
+fn directories(config: &Config) -> anyhow::Result<Disk> {
+    for (key, dir) in [("haproxy.run_dir", &config.haproxy.run_dir), ("haproxy.state_dir", &config.haproxy.state_dir)] {
+        fs::create_dir_all(dir).with_context(|| format!("make {} ({key})", dir.display()))?;
+    }
+    Disk::open(&config.haproxy.state_dir).context("open haproxy.state_dir")
+}
+
+fn builder(config: &Arc<Config>, features: &Features) -> anyhow::Result<Builder> {
+    if !hard_stop_covers_tunnels(config) {
+        log::warn!("haproxy.hard_stop_after is shorter than haproxy.timeouts.tunnel: a reload may cut off long connections");
+    }
+    let default_cert = certs::for_config(config)?;
+    Ok(Builder {
+        renderer: Arc::new(Renderer::new()?),
+        config: config.clone(),
+        purpose: Purpose::Drive,
+        prometheus: features.prometheus,
+        default_cert,
+    })
+}
+
+/// Two for each connection, and some for listeners, checks and sockets.
+fn wanted_files(config: &Config) -> u64 {
+    u64::from(config.haproxy.maxconn) * 2 + 10_000
+}
+
+/// Tells systemd, where there is one.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(why) = sd_notify::notify(states) {
+        log::warn!("systemd cannot be told: {why}");
+    }
+}
+
+/// How long an orderly stop may take, HAProxy's included.
+const DRAIN: Duration = Duration::from_secs(25);
