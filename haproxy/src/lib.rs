@@ -11,10 +11,12 @@
 pub mod app;
 pub mod bundle;
 pub mod check;
+pub mod child;
 pub mod disk;
 pub mod features;
 pub mod issue;
 pub mod labels;
 pub mod master;
 pub mod preflight;
+pub mod reload;
 pub mod text;
