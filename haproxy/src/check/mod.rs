@@ -14,7 +14,7 @@ use crate::bundle::Bundle;
 use crate::disk::CONFIG;
 
 pub(crate) mod run;
-mod said;
+pub(crate) mod said;
 
 pub use run::RunError;
 pub use said::{Level, Said};

@@ -54,6 +54,12 @@ impl Found {
     }
 }
 
+/// What `current` led to before a [`Disk::select`], whatever that was.
+#[derive(Debug)]
+pub struct Previous {
+    target: Option<PathBuf>,
+}
+
 impl Disk {
     /// Opens the directory, making it (0750) if there is none, and clears what a crash left half-written.
     ///
@@ -116,14 +122,33 @@ impl Disk {
         sync(dir)
     }
 
-    /// Makes an intact bundle the one that HAProxy reads at its next start or reload.
+    /// Makes an intact bundle the one that HAProxy reads at its next start or reload. What was
+    /// current is returned for [`Self::put_back`].
     ///
     /// # Errors
     /// When it is torn, or the symlink cannot be swapped; `current` is unchanged then.
-    pub fn select(&self, digest: Digest) -> Result<(), DiskError> {
+    pub fn select(&self, digest: Digest) -> Result<Previous, DiskError> {
         let _turn = self.turn();
         self.verify(digest)?;
-        self.point(CURRENT, digest)
+        let previous = Previous { target: fs::read_link(self.dir.join(CURRENT)).ok() };
+        self.point(CURRENT, digest.to_string())?;
+        Ok(previous)
+    }
+
+    /// Undoes a [`Self::select`]: back to the last confirmed bundle, or where there is none to
+    /// what was current before. Returns the bundle that is current now, if it is one of ours.
+    ///
+    /// # Errors
+    /// When the symlink cannot be swapped.
+    pub fn put_back(&self, previous: &Previous) -> Result<Option<Digest>, DiskError> {
+        let _turn = self.turn();
+        let confirmed = self.confirmed().filter(|digest| self.verify(*digest).is_ok());
+        match (confirmed, &previous.target) {
+            (Some(digest), _) => self.point(CURRENT, digest.to_string())?,
+            (None, Some(target)) => self.point(CURRENT, target)?,
+            (None, None) => remove(&self.dir.join(CURRENT))?,
+        }
+        Ok(self.current())
     }
 
     /// Remembers that HAProxy runs with this bundle.
@@ -133,7 +158,7 @@ impl Disk {
     pub fn confirm(&self, digest: Digest) -> Result<(), DiskError> {
         let _turn = self.turn();
         self.verify(digest)?;
-        self.point(CONFIRMED, digest)
+        self.point(CONFIRMED, digest.to_string())
     }
 
     /// The bundle that `current` leads to; none if there is none. Says nothing about its contents.
@@ -178,7 +203,7 @@ impl Disk {
         match (intact(self.confirmed()), self.current()) {
             (Some(confirmed), Some(current)) if confirmed == current => Ok(Found::Confirmed(confirmed)),
             (Some(to), current) => {
-                self.point(CURRENT, to)?;
+                self.point(CURRENT, to.to_string())?;
                 Ok(Found::FellBack { to, from: intact(current) })
             }
             (None, current) => Ok(intact(current).map_or(Found::Nothing, Found::Staged)),
@@ -221,10 +246,10 @@ impl Disk {
         Digest::parse(fs::read_link(self.dir.join(name)).ok()?.to_str()?)
     }
 
-    fn point(&self, name: &str, digest: Digest) -> Result<(), DiskError> {
+    fn point(&self, name: &str, target: impl AsRef<Path>) -> Result<(), DiskError> {
         let (link, temporary) = (self.dir.join(name), self.dir.join(format!("{TEMPORARY}{name}")));
         remove(&temporary)?;
-        symlink(digest.to_string(), &temporary).map_err(|e| DiskError::new("make", &temporary, e))?;
+        symlink(target, &temporary).map_err(|e| DiskError::new("make", &temporary, e))?;
         fs::rename(&temporary, &link).map_err(|e| DiskError::new("swap", &link, e))?;
         sync(&self.dir)
     }

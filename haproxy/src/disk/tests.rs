@@ -58,6 +58,24 @@ fn a_start_falls_back_to_the_last_confirmed() {
 }
 
 #[test]
+fn a_selection_is_undone_to_the_confirmed_bundle_or_else_to_what_was_there() {
+    let (_dir, disk) = disk();
+    for text in ["one", "two"] {
+        disk.write(&bundle(text)).unwrap();
+    }
+    let (first, second) = (bundle("one").digest(), bundle("two").digest());
+    let nothing = disk.select(first).unwrap();
+    assert_eq!((disk.put_back(&nothing).unwrap(), disk.recover().unwrap()), (None, Found::Nothing));
+    symlink("minimal", disk.dir.join("current")).unwrap();
+    let minimal = disk.select(first).unwrap();
+    assert_eq!(disk.put_back(&minimal).unwrap(), None);
+    assert_eq!(fs::read_link(disk.dir.join("current")).unwrap(), Path::new("minimal"));
+    disk.confirm(first).unwrap();
+    let minimal = disk.select(second).unwrap();
+    assert_eq!(disk.put_back(&minimal).unwrap(), Some(first));
+}
+
+#[test]
 fn a_torn_bundle_is_refused_and_written_again() {
     let (_dir, disk) = disk();
     let first = run(&disk, "one");

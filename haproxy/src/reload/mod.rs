@@ -1,0 +1,213 @@
+//! Brings a bundle to run: check, pre-flight, write, swap, reload, confirm, or else back.
+//!
+//! Called by the daemon's `reconcile`, one bundle at a time; `queue` decides when. HAProxy may be
+//! anybody's child: only its master socket is used. A bundle counts as running when a new worker
+//! answers with the bundle's digest; until then the last confirmed one stays the one to start from.
+//! A dropped future leaves a state that the next call, or the next start, puts right.
+#![allow(clippy::disallowed_methods, reason = "drives a real process in real time")]
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::bundle::{Bind, Bundle, Digest};
+use crate::check::{Verdict, check};
+use crate::disk::{Disk, DiskError, Previous};
+use crate::master::{Info, Master, MasterError, Processes};
+use crate::preflight::{Running, Unbindable, preflight};
+
+mod confirm;
+mod outcome;
+pub mod queue;
+
+pub use outcome::{Outcome, Rejection, ReloadError};
+
+/// The times and limits of the cycle.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// How long `haproxy -c` may take.
+    pub check: Duration,
+    /// How long an ordinary master command may take.
+    pub master: Duration,
+    /// How long to wait for a master that is busy or being restarted.
+    pub busy: Duration,
+    /// How long HAProxy may take until the new worker answers.
+    pub reload: Duration,
+    /// How often it is asked meanwhile.
+    pub poll: Duration,
+    /// How many earlier bundles stay on disk, besides the current and the confirmed one.
+    pub previous: usize,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            check: Duration::from_secs(30),
+            master: Duration::from_secs(2),
+            busy: Duration::from_secs(10),
+            reload: Duration::from_secs(30),
+            poll: Duration::from_millis(10),
+            previous: 3,
+        }
+    }
+}
+
+/// Applies bundles to one HAProxy.
+#[derive(Debug)]
+pub struct Reloader {
+    binary: PathBuf,
+    disk: Disk,
+    master: Master,
+    times: Times,
+    /// The listeners of the bundle applied last; empty after a start of the daemon.
+    binds: Vec<Bind>,
+    /// The last few bundles that were not accepted.
+    rejected: VecDeque<(Digest, Rejection)>,
+}
+
+/// What runs before a reload.
+struct Before {
+    processes: Processes,
+    info: Info,
+}
+
+impl Reloader {
+    /// A reloader for the HAProxy behind the master socket at `socket`, reading from `disk`.
+    pub fn new(binary: impl Into<PathBuf>, disk: Disk, socket: impl Into<PathBuf>, times: Times) -> Self {
+        let master = Master::new(socket, times.master);
+        Self { binary: binary.into(), disk, master, times, binds: Vec::new(), rejected: VecDeque::new() }
+    }
+
+    /// Why this bundle was not accepted when it was last tried.
+    pub fn rejection(&self, digest: Digest) -> Option<&Rejection> {
+        self.rejected.iter().rev().find(|(rejected, _)| *rejected == digest).map(|(_, why)| why)
+    }
+
+    /// Brings the bundle to run, unless the current worker was started with it.
+    ///
+    /// When no HAProxy runs and none ever ran with a bundle of ours, the bundle is made ready and
+    /// whoever supervises HAProxy (`child` or systemd) is waited for.
+    pub async fn apply(&mut self, bundle: &Arc<Bundle>) -> Outcome {
+        self.cycle(bundle, false).await
+    }
+
+    /// Brings the bundle to run by a reload even if the current worker was started with it, as when
+    /// a certificate that it names has changed.
+    pub async fn force(&mut self, bundle: &Arc<Bundle>) -> Outcome {
+        self.cycle(bundle, true).await
+    }
+
+    async fn cycle(&mut self, bundle: &Arc<Bundle>, force: bool) -> Outcome {
+        let digest = bundle.digest();
+        let outcome = self.attempt(bundle, force).await.unwrap_or_else(|error| Outcome::Failed { error, undo: None });
+        if outcome.is_applied() {
+            self.binds = bundle.binds().to_vec();
+        }
+        self.rejected.retain(|(rejected, _)| *rejected != digest);
+        if let Some(rejection) = Rejection::of(&outcome) {
+            self.rejected.push_back((digest, rejection));
+            if self.rejected.len() > REMEMBERED {
+                self.rejected.pop_front();
+            }
+        }
+        outcome
+    }
+
+    /// An error means that HAProxy and the disk are as before.
+    async fn attempt(&mut self, bundle: &Arc<Bundle>, force: bool) -> Result<Outcome, ReloadError> {
+        let (began, digest) = (Instant::now(), bundle.digest());
+        let before = self.before().await?;
+        if !force && before.as_ref().is_some_and(|b| b.info.digest() == Some(digest)) {
+            self.settle(bundle).await?;
+            return Ok(Outcome::Unchanged { digest });
+        }
+        let warnings = match check(&self.binary, bundle, self.times.check).await? {
+            Verdict::Accepted { warnings } => warnings,
+            Verdict::Rejected(rejected) => return Ok(Outcome::Rejected(rejected)),
+        };
+        let unbindable = self.unbindable(bundle, before.as_ref()).await;
+        if !unbindable.is_empty() {
+            return Ok(Outcome::Unbindable(unbindable));
+        }
+        let previous = self.stage(bundle).await?;
+        let confirmed = match &before {
+            Some(before) => self.reload_to(digest, before).await,
+            None => self.wait_for_start(digest).await,
+        };
+        match confirmed {
+            Ok(processes) => {
+                self.remember(digest).await?;
+                let workers_old = processes.old_workers.len();
+                Ok(Outcome::Applied { digest, took: began.elapsed(), warnings, workers_old })
+            }
+            Err(broken) => Ok(self.revert(bundle, before.as_ref(), previous, broken).await),
+        }
+    }
+
+    /// What runs now, once the master is free. None: nothing runs and nothing ever ran.
+    async fn before(&self) -> Result<Option<Before>, ReloadError> {
+        let deadline = Instant::now() + self.times.busy;
+        loop {
+            match self.look().await {
+                Ok(before) => return Ok(Some(before)),
+                Err(MasterError::Unreachable { .. }) if self.disk.confirmed().is_none() => return Ok(None),
+                Err(error) if !error.may_pass() || Instant::now() >= deadline => return Err(error.into()),
+                Err(_) => sleep(self.times.poll).await,
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<Before, MasterError> {
+        Ok(Before { processes: self.master.processes().await?, info: self.master.info().await? })
+    }
+
+    async fn unbindable(&self, bundle: &Arc<Bundle>, before: Option<&Before>) -> Vec<Unbindable> {
+        let pids = before.map(|b| b.processes.pids().collect()).unwrap_or_default();
+        let (bundle, running) = (Arc::clone(bundle), Running { binds: self.binds.clone(), pids });
+        blocking(move || preflight(bundle.binds(), &running)).await
+    }
+
+    /// Writes the bundle and makes it current.
+    async fn stage(&self, bundle: &Arc<Bundle>) -> Result<Previous, DiskError> {
+        let (disk, bundle) = (self.disk.clone(), Arc::clone(bundle));
+        blocking(move || {
+            disk.write(&bundle)?;
+            disk.select(bundle.digest())
+        })
+        .await
+    }
+
+    /// Records that the bundle runs, and clears away what is not needed any more.
+    async fn remember(&self, digest: Digest) -> Result<(), DiskError> {
+        let (disk, previous) = (self.disk.clone(), self.times.previous);
+        blocking(move || {
+            disk.confirm(digest)?;
+            disk.collect(previous).map(drop)
+        })
+        .await
+    }
+
+    /// Makes the disk agree with a worker that runs the bundle already: the daemon may have ended
+    /// between reload and confirmation.
+    async fn settle(&self, bundle: &Arc<Bundle>) -> Result<(), DiskError> {
+        let digest = Some(bundle.digest());
+        if self.disk.current() != digest || self.disk.confirmed() != digest {
+            self.stage(bundle).await?;
+            self.remember(bundle.digest()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs file work on the pool for blocking calls and waits for it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+const REMEMBERED: usize = 8;
