@@ -257,3 +257,69 @@ const CIPHERSUITES: &[&str] = &[
 
 /// HAProxy reads 64 words on a line; the rest of the bind line needs some of them.
 const MOST_WORDS: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<String, String> {
+        parse(text).map(|words| words.iter().map(Word::to_string).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn tls_versions_become_one_range() {
+        for (text, want) in [
+            ("no-sslv3", ""),
+            ("no-sslv3 no-tlsv10 no-tlsv11 tfo", "tfo ssl-min-ver TLSv1.2"),
+            ("no-tlsv12", "ssl-min-ver TLSv1.3"),
+            ("no-tlsv13", "ssl-max-ver TLSv1.2"),
+            ("force-tlsv12", "ssl-min-ver TLSv1.2 ssl-max-ver TLSv1.2"),
+            ("force-tlsv13 no-tlsv11", "ssl-min-ver TLSv1.3 ssl-max-ver TLSv1.3"),
+            ("force-tlsv10", "ssl-min-ver TLSv1.0 ssl-max-ver TLSv1.0"),
+            ("ssl-min-ver TLSv1.0", "ssl-min-ver TLSv1.0"),
+            ("ssl-max-ver TLSv1.1", "ssl-min-ver TLSv1.1 ssl-max-ver TLSv1.1"),
+            ("ssl-max-ver TLSv1.3 ssl-min-ver TLSv1.1", "ssl-min-ver TLSv1.1 ssl-max-ver TLSv1.3"),
+            ("ssl-min-ver TLSv1.2 ssl-min-ver TLSv1.1", "ssl-min-ver TLSv1.2"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(want), "{text}");
+        }
+        for none_left in ["no-tlsv12 no-tlsv13", "force-tlsv12 force-tlsv13", "no-tlsv11 ssl-max-ver TLSv1.1"] {
+            assert_eq!(read(none_left).unwrap_err(), "no TLS version is left");
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for (text, why) in [
+            ("level admin", "the keyword \"level\" cannot be used here"),
+            ("user root", "the keyword \"user\" cannot be used here"),
+            ("expose-fd listeners", "the keyword \"expose-fd\" cannot be used here"),
+            ("namespace x", "the keyword \"namespace\" cannot be used here"),
+            ("name x", "the keyword \"name\" cannot be used here"),
+            ("SSL", "the keyword \"SSL\" cannot be used here"),
+            ("ssl\ncrt", "the keyword \"ssl\\u{a}crt\" cannot be used here"),
+            ("ssl crt", "crt needs a value: an absolute path on the load balancer"),
+            ("crt x.pem", "crt \"x.pem\": needs an absolute path on the load balancer"),
+            ("ca-file @system-ca", "ca-file \"@system-ca\": needs an absolute path on the load balancer"),
+            ("backlog 70000", "backlog \"70000\": needs a number from 0 to 65535"),
+            ("backlog +5", "backlog \"+5\": needs a number from 0 to 65535"),
+            ("nice x", "nice \"x\": needs a number from -1024 to 1024"),
+            ("mss 40000", "mss \"40000\": needs a number from 88 to 32767"),
+            ("verify maybe", "verify \"maybe\": needs none or optional or required"),
+            ("verify required", "verify needs ca-file"),
+            ("alpn h2,spdy/3", "alpn \"h2,spdy/3\": needs one or more of h2 http/1.1 http/1.0, with , between them"),
+            (
+                "alpn h2,,http/1.1",
+                "alpn \"h2,,http/1.1\": needs one or more of h2 http/1.1 http/1.0, with , between them",
+            ),
+            ("ciphers %[env(X)]", "ciphers \"%[env(X)]\": needs a cipher list such as ECDHE+AESGCM:!aNULL"),
+            ("interface a/b", "interface \"a/b\": needs a network interface such as eth0"),
+            ("tcp-ut 25d", "tcp-ut \"25d\": needs a time up to 24d such as 30s"),
+            ("tcp-ut 30 s", "the keyword \"s\" cannot be used here"),
+            ("ssl-min-ver SSLv3", "ssl-min-ver \"SSLv3\": needs TLSv1.0, TLSv1.1, TLSv1.2 or TLSv1.3"),
+        ] {
+            assert_eq!(read(text).unwrap_err(), why, "{text:?}");
+        }
+        assert_eq!(read(&"tfo ".repeat(49)).unwrap_err(), "49 words, more than the 48 that fit on the line");
+    }
+}
