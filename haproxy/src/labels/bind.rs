@@ -4,6 +4,8 @@
 //! TLS versions are folded into one `ssl-min-ver` and `ssl-max-ver`, because HAProxy ignores the
 //! `no-tlsv…` forms (with a warning) wherever a default minimum is set, as it always is here.
 
+use std::collections::BTreeSet;
+
 use super::value::{shown, words};
 use crate::text::{FilePath, Word};
 
@@ -27,7 +29,7 @@ pub enum Argument {
     Number(i64, i64),
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// Some of these words, with the character between them.
+    /// Some of these words, each once, with the character between them.
     Some(char, &'static [&'static str]),
     /// A cipher list in OpenSSL's notation.
     Ciphers,
@@ -133,7 +135,9 @@ impl Argument {
             Self::File => "an absolute path on the load balancer".to_owned(),
             Self::Number(min, max) => format!("a number from {min} to {max}"),
             Self::OneOf(words) => words.join(" or "),
-            Self::Some(between, words) => format!("one or more of {}, with {between} between them", words.join(" ")),
+            Self::Some(between, words) => {
+                format!("one or more of {}, each once, with {between} between them", words.join(" "))
+            }
             Self::Ciphers => "a cipher list such as ECDHE+AESGCM:!aNULL".to_owned(),
             Self::Interface => "a network interface such as eth0".to_owned(),
             Self::Time => "a time up to 24d such as 30s".to_owned(),
@@ -149,7 +153,10 @@ impl Argument {
                 text.parse().is_ok_and(|n: i64| (min..=max).contains(&n)) && !text.starts_with('+')
             }
             Self::OneOf(words) => words.contains(&text),
-            Self::Some(between, words) => text.split(between).all(|part| words.contains(&part)),
+            Self::Some(between, words) => {
+                let mut seen = BTreeSet::new();
+                text.split(between).all(|part| words.contains(&part) && seen.insert(canonical(part)))
+            }
             Self::Ciphers => text.len() <= 1000 && each(b"+-!@:=_"),
             Self::Interface => (1..=15).contains(&text.len()) && each(b"._-") && !text.starts_with(['.', '-']),
             Self::Time => milliseconds(text).is_some_and(|ms| ms <= 24 * 86_400_000),
@@ -171,6 +178,16 @@ impl Version {
             Self::Tls12 => "TLSv1.2",
             Self::Tls13 => "TLSv1.3",
         }
+    }
+}
+
+/// One of the names of a curve that has two: OpenSSL refuses a list that names it twice.
+fn canonical(word: &str) -> &str {
+    match word {
+        "prime256v1" => "P-256",
+        "secp384r1" => "P-384",
+        "secp521r1" => "P-521",
+        other => other,
     }
 }
 
@@ -257,3 +274,76 @@ const CIPHERSUITES: &[&str] = &[
 
 /// HAProxy reads 64 words on a line; the rest of the bind line needs some of them.
 const MOST_WORDS: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<String, String> {
+        parse(text).map(|words| words.iter().map(Word::to_string).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn tls_versions_become_one_range() {
+        for (text, want) in [
+            ("no-sslv3", ""),
+            ("no-sslv3 no-tlsv10 no-tlsv11 tfo", "tfo ssl-min-ver TLSv1.2"),
+            ("no-tlsv12", "ssl-min-ver TLSv1.3"),
+            ("no-tlsv13", "ssl-max-ver TLSv1.2"),
+            ("force-tlsv12", "ssl-min-ver TLSv1.2 ssl-max-ver TLSv1.2"),
+            ("force-tlsv13 no-tlsv11", "ssl-min-ver TLSv1.3 ssl-max-ver TLSv1.3"),
+            ("force-tlsv10", "ssl-min-ver TLSv1.0 ssl-max-ver TLSv1.0"),
+            ("ssl-min-ver TLSv1.0", "ssl-min-ver TLSv1.0"),
+            ("ssl-max-ver TLSv1.1", "ssl-min-ver TLSv1.1 ssl-max-ver TLSv1.1"),
+            ("ssl-max-ver TLSv1.3 ssl-min-ver TLSv1.1", "ssl-min-ver TLSv1.1 ssl-max-ver TLSv1.3"),
+            ("ssl-min-ver TLSv1.2 ssl-min-ver TLSv1.1", "ssl-min-ver TLSv1.2"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(want), "{text}");
+        }
+        for none_left in ["no-tlsv12 no-tlsv13", "force-tlsv12 force-tlsv13", "no-tlsv11 ssl-max-ver TLSv1.1"] {
+            assert_eq!(read(none_left).unwrap_err(), "no TLS version is left");
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for (text, why) in [
+            ("level admin", "the keyword \"level\" cannot be used here"),
+            ("user root", "the keyword \"user\" cannot be used here"),
+            ("expose-fd listeners", "the keyword \"expose-fd\" cannot be used here"),
+            ("namespace x", "the keyword \"namespace\" cannot be used here"),
+            ("name x", "the keyword \"name\" cannot be used here"),
+            ("SSL", "the keyword \"SSL\" cannot be used here"),
+            ("ssl\ncrt", "the keyword \"ssl\\u{a}crt\" cannot be used here"),
+            ("ssl crt", "crt needs a value: an absolute path on the load balancer"),
+            ("crt x.pem", "crt \"x.pem\": needs an absolute path on the load balancer"),
+            ("ca-file @system-ca", "ca-file \"@system-ca\": needs an absolute path on the load balancer"),
+            ("backlog 70000", "backlog \"70000\": needs a number from 0 to 65535"),
+            ("backlog +5", "backlog \"+5\": needs a number from 0 to 65535"),
+            ("nice x", "nice \"x\": needs a number from -1024 to 1024"),
+            ("mss 40000", "mss \"40000\": needs a number from 88 to 32767"),
+            ("verify maybe", "verify \"maybe\": needs none or optional or required"),
+            ("verify required", "verify needs ca-file"),
+            (
+                "alpn h2,spdy/3",
+                "alpn \"h2,spdy/3\": needs one or more of h2 http/1.1 http/1.0, each once, with , between them",
+            ),
+            (
+                "alpn h2,,http/1.1",
+                "alpn \"h2,,http/1.1\": needs one or more of h2 http/1.1 http/1.0, each once, with , between them",
+            ),
+            (
+                "curves P-256:prime256v1",
+                "curves \"P-256:prime256v1\": needs one or more of X25519 X448 P-256 P-384 P-521 prime256v1 secp384r1 secp521r1, each once, with : between them",
+            ),
+            ("ciphers %[env(X)]", "ciphers \"%[env(X)]\": needs a cipher list such as ECDHE+AESGCM:!aNULL"),
+            ("interface a/b", "interface \"a/b\": needs a network interface such as eth0"),
+            ("tcp-ut 25d", "tcp-ut \"25d\": needs a time up to 24d such as 30s"),
+            ("tcp-ut 30 s", "the keyword \"s\" cannot be used here"),
+            ("ssl-min-ver SSLv3", "ssl-min-ver \"SSLv3\": needs TLSv1.0, TLSv1.1, TLSv1.2 or TLSv1.3"),
+        ] {
+            assert_eq!(read(text).unwrap_err(), why, "{text:?}");
+        }
+        assert_eq!(read(&"tfo ".repeat(49)).unwrap_err(), "49 words, more than the 48 that fit on the line");
+    }
+}

@@ -87,6 +87,7 @@ fn read_port(port: &mut PortOptions, labels: &[Given<'_>], report: &mut Report<'
             bind.key,
             "ssl needs a certificate: add crt FILE or the label SSL_CERT; out of service until mended",
         );
+        port.bind_options.clear();
         bind.refuse(port);
     }
 }
