@@ -1,1 +1,3 @@
 //! What the end-to-end tests and the demo share: the Marathon simulator and the lab.
+
+pub mod sim;
