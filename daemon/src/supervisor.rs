@@ -103,13 +103,14 @@ pub async fn run(config: Config, loader: Loader) -> anyhow::Result<()> {
     let ended = loop {
         tokio::select! {
             ended = tasks.join_next() => break ended,
-            () = signals.stop() => break None,
-            Some(()) = signals.hangup.recv() => match operator.reload().await {
-                Ok(remarks) => remarks.iter().for_each(|remark| log::warn!("{remark}")),
-                Err(why) => log::error!("the old configuration stays: {why}"),
+            asked = signals.next() => match asked {
+                Asked::Stop => break None,
+                Asked::Reload => match operator.reload().await {
+                    Ok(remarks) => remarks.iter().for_each(|remark| log::warn!("{remark}")),
+                    Err(why) => log::error!("the old configuration stays: {why}"),
+                },
+                Asked::Force => operator.nudge(Nudge::Force),
             },
-            Some(()) = signals.user1.recv() => operator.nudge(Nudge::Force),
-            Some(()) = signals.user2.recv() => log::warn!("SIGUSR2 ignored: nothing to hand over"),
             Some(request) = reload_inbox.recv() => {
                 // Whoever asked may be gone; what was asked for is done all the same.
                 let _ = request.send(operator.reload().await);
@@ -164,7 +165,17 @@ impl Operator {
     }
 }
 
-/// The signals that mean something; SIGPIPE is ignored by the runtime.
+/// What a signal asks for.
+enum Asked {
+    /// SIGTERM, SIGINT.
+    Stop,
+    /// SIGHUP: read configuration and apps again.
+    Reload,
+    /// SIGUSR1: check and reload HAProxy.
+    Force,
+}
+
+/// The signals that mean something.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -185,10 +196,21 @@ impl Signals {
         })
     }
 
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => log::info!("SIGTERM: stopping"),
-            _ = self.interrupt.recv() => log::info!("SIGINT: stopping"),
+    async fn next(&mut self) -> Asked {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => {
+                    log::info!("SIGTERM: stopping");
+                    return Asked::Stop;
+                }
+                _ = self.interrupt.recv() => {
+                    log::info!("SIGINT: stopping");
+                    return Asked::Stop;
+                }
+                _ = self.hangup.recv() => return Asked::Reload,
+                _ = self.user1.recv() => return Asked::Force,
+                _ = self.user2.recv() => log::warn!("SIGUSR2 means an upgrade in place, which this version cannot do"),
+            }
         }
     }
 }
@@ -228,7 +250,7 @@ fn builder(config: &Arc<Config>, features: &Features) -> anyhow::Result<Builder>
 
 /// Two for each connection, and some for listeners, checks and sockets.
 fn wanted_files(config: &Config) -> u64 {
-    u64::from(config.haproxy.maxconn) * 2 + 10_000
+    u64::from(config.haproxy.maxconn.unwrap_or(50_000)) * 2 + 10_000
 }
 
 /// Tells systemd, where there is one.

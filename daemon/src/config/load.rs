@@ -120,7 +120,7 @@ impl Config {
                  than the second, and both or neither 0",
             );
         }
-        if self.haproxy.maxconn == 0 || self.haproxy.proxy_maxconn == 0 {
+        if self.haproxy.maxconn == Some(0) || self.haproxy.proxy_maxconn == 0 {
             return meaning("haproxy.maxconn and haproxy.proxy_maxconn must be at least 1");
         }
         Ok(())

@@ -185,8 +185,8 @@ pub struct Haproxy {
     pub tls_ciphersuites: Token,
     /// `log` lines; none = standard output where `baton` starts HAProxy, else /dev/log.
     pub log: Option<Vec<LogLine>>,
-    /// Connections of the process.
-    pub maxconn: u32,
+    /// Connections of the process; none = as many as the open files allow, up to 50,000.
+    pub maxconn: Option<u32>,
     /// Connections of each listener.
     pub proxy_maxconn: u32,
     /// Pending connections of each listener.
@@ -221,7 +221,7 @@ impl Default for Haproxy {
             tls_ciphers: Token::known(CIPHERS),
             tls_ciphersuites: Token::known(CIPHERSUITES),
             log: None,
-            maxconn: 50_000,
+            maxconn: None,
             proxy_maxconn: 10_000,
             backlog: 10_000,
             timeouts: Timeouts::default(),

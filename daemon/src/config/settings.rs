@@ -29,6 +29,7 @@ pub fn settings(config: &Config, purpose: Purpose, prometheus: bool) -> Settings
     Settings {
         log: log(config),
         maxconn: haproxy.maxconn,
+        fd_hard_limit: FD_HARD_LIMIT,
         proxy_maxconn: haproxy.proxy_maxconn,
         backlog: haproxy.backlog,
         hard_stop_after: haproxy.hard_stop_after.into(),
@@ -115,6 +116,9 @@ pub const STATS_SOCKET: &str = "haproxy.sock";
 
 /// The master CLI's socket below the run directory.
 pub const MASTER_SOCKET: &str = "master.sock";
+
+/// Two open files a connection: enough for 50,000.
+const FD_HARD_LIMIT: u32 = 100_000;
 
 /// Longer than any tunnel, so that a reload cuts nobody off.
 pub fn hard_stop_covers_tunnels(config: &Config) -> bool {

@@ -14,8 +14,10 @@ use crate::text::{BindAddr, CryptHash, Word};
 pub struct Settings {
     /// `log` lines, e.g. `/dev/log local0`; each one line of words.
     pub log: Vec<Line>,
-    /// `maxconn` of the process.
-    pub maxconn: u32,
+    /// `maxconn` of the process; none = as many as the open files allow, up to `fd_hard_limit`.
+    pub maxconn: Option<u32>,
+    /// `fd-hard-limit`, where `maxconn` is not given.
+    pub fd_hard_limit: u32,
     /// `maxconn` of each proxy.
     pub proxy_maxconn: u32,
     /// `backlog` of each listener.

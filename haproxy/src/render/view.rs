@@ -14,7 +14,8 @@ use crate::text::{Host, PathPrefix};
 #[derive(Serialize)]
 pub(super) struct HeadView {
     log: Vec<String>,
-    maxconn: u32,
+    maxconn: Option<u32>,
+    fd_hard_limit: u32,
     proxy_maxconn: u32,
     backlog: u32,
     hard_stop_after: String,
@@ -45,6 +46,7 @@ impl HeadView {
         Self {
             log: settings.log.iter().map(ToString::to_string).collect(),
             maxconn: settings.maxconn,
+            fd_hard_limit: settings.fd_hard_limit,
             proxy_maxconn: settings.proxy_maxconn,
             backlog: settings.backlog,
             hard_stop_after: time(settings.hard_stop_after),

@@ -58,7 +58,8 @@ pub(crate) fn settings() -> Settings {
     let s = Duration::from_secs;
     Settings {
         log: vec![Line::parse("/dev/log local0").unwrap()],
-        maxconn: 50_000,
+        maxconn: None,
+        fd_hard_limit: 100_000,
         proxy_maxconn: 10_000,
         backlog: 10_000,
         hard_stop_after: s(3_660),
