@@ -211,7 +211,7 @@ impl Draft {
                 used.insert(next);
                 range.contains(&next).then_some(next)
             })
-            .map_err(|()| {
+            .ok_or_else(|| {
                 let end = u32::from(*range.end()) + 1;
                 Rejection::Internal(format!("All ports in the range [{}-{end}) are already in use", range.start()))
             })?;
