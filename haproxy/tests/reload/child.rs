@@ -20,7 +20,7 @@ async fn nothing_is_started_while_there_is_nothing_to_start_from() {
 async fn a_new_daemon_adopts_the_haproxy_of_the_last_one() {
     let mut lab = Lab::started().await;
     let pid = lab.supervisor.pid().unwrap();
-    let first = std::mem::replace(&mut lab.supervisor, Supervisor::new(setup(binary(), &lab.disk, lab.dir.path())));
+    let first = std::mem::replace(&mut lab.supervisor, Supervisor::new(setup(&binary(), &lab.disk, lab.dir.path())));
     let Event::Adopted { pid: adopted } = lab.event().await else { panic!() };
     assert_eq!((adopted, lab.get().await.as_str()), (pid, "first"));
     assert_eq!(lab.supervisor.stop().await, Stopped::Gracefully);
@@ -48,7 +48,7 @@ async fn a_soft_stop_lets_a_request_finish() {
 #[tokio::test]
 async fn a_connection_that_does_not_end_is_cut_after_the_grace_time() {
     let mut lab = Lab::started().await;
-    let mut quick = setup(binary(), &lab.disk, lab.dir.path());
+    let mut quick = setup(&binary(), &lab.disk, lab.dir.path());
     quick.times.grace = Duration::from_millis(200);
     lab.supervisor = Supervisor::new(quick);
     lab.event().await;

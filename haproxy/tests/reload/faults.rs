@@ -35,7 +35,7 @@ async fn a_failed_load_is_noticed_by_its_count_and_reverted() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     let Outcome::Reverted { to, because: ReloadError::LoadFailed, said, .. } = &outcome else { panic!("{outcome:?}") };
     // From 2.7 on the reason comes with the answer.
-    let answers = Features::probe(binary()).await.unwrap().answers_reload();
+    let answers = Features::probe(&binary()).await.unwrap().answers_reload();
     assert_eq!(said.iter().any(|said| said.text.contains(&taken.to_string()) && said.line.is_some()), answers);
     assert_eq!((*to, lab.disk.current(), lab.disk.confirmed()), (first, first, first));
     let after = lab.processes().await;
@@ -97,7 +97,7 @@ async fn after_a_crash_between_write_and_reload_the_confirmed_bundle_is_started(
     lab.disk.write(&never).unwrap();
     lab.disk.select(never.digest()).unwrap();
     lab.supervisor.stop().await;
-    lab.supervisor = Supervisor::new(setup(binary(), &lab.disk, lab.dir.path()));
+    lab.supervisor = Supervisor::new(setup(&binary(), &lab.disk, lab.dir.path()));
     let Event::Started { from, .. } = lab.event().await else { panic!() };
     assert_eq!(from, Found::FellBack { to: confirmed, from: Some(never.digest()) });
     assert_eq!(lab.get().await, "first");

@@ -1,7 +1,7 @@
 //! One HAProxy under one supervisor, in a temporary directory; ended and removed whatever happens.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -14,8 +14,8 @@ use haproxy::reload::{Outcome, Reloader, Times};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The installed HAProxy, or `BATON_TEST_HAPROXY` for a run against another release.
-pub(crate) fn binary() -> &'static Path {
-    Path::new(option_env!("BATON_TEST_HAPROXY").unwrap_or("/usr/sbin/haproxy"))
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("BATON_TEST_HAPROXY").map_or_else(|| "/usr/sbin/haproxy".into(), PathBuf::from)
 }
 
 pub(crate) struct Lab {
@@ -32,7 +32,7 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn new() -> Self {
-        Self::with(binary())
+        Self::with(&binary())
     }
 
     pub(crate) fn with(binary: &Path) -> Self {

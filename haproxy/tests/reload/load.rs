@@ -1,6 +1,6 @@
 //! Clients with kept-alive connections see nothing of reloads.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -11,9 +11,8 @@ use crate::lab::{Lab, assert_applied};
 async fn fifty_reloads_under_keep_alive_requests_fail_none() {
     let mut lab = Lab::started().await;
     let port = lab.port;
-    let clients = futures(port, 4);
+    let clients = clients(port, 4);
     tokio::pin!(clients);
-    let began = Instant::now();
     for round in 0..50 {
         let bundle = lab.bundle(&format!("round{round}"), "");
         let outcome = tokio::select! {
@@ -22,12 +21,10 @@ async fn fifty_reloads_under_keep_alive_requests_fail_none() {
         };
         assert_applied(&outcome);
     }
-    let per_reload = began.elapsed() / 50;
-    assert!(per_reload < Duration::from_millis(300), "{per_reload:?} per reload");
 }
 
 /// Some clients at once; returns with the first failure of any.
-async fn futures(port: u16, count: usize) -> String {
+async fn clients(port: u16, count: usize) -> String {
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..count {
         clients.spawn(client(port));
