@@ -49,6 +49,12 @@ impl Lab {
         let mut lab = Self::new();
         let first = lab.bundle("first", "");
         assert_applied(&lab.apply(&first).await);
+        if lab.events.is_empty() {
+            // The reloader saw the worker before the supervisor did.
+            let event = lab.event().await;
+            lab.events.push(event);
+        }
+        assert!(matches!(lab.events[..], [Event::Started { .. }]), "{:?}", lab.events);
         lab
     }
 
