@@ -22,6 +22,7 @@ pub struct Resolver {
     hosts: HashMap<String, Host>,
     waiting: VecDeque<String>,
     flying: FuturesUnordered<Flight>,
+    refresh: Duration,
     refresh_at: Instant,
 }
 
@@ -39,15 +40,15 @@ type Flight = Pin<Box<dyn Future<Output = (String, io::Result<Vec<IpAddr>>)> + S
 impl Resolver {
     /// Asks the system's resolver.
     pub fn system() -> Self {
-        Self::new(|host| async move {
+        Self::new(REFRESH, |host| async move {
             let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, 0))).await;
             let addresses = found.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             Ok(addresses.map(|socket| socket.ip()).collect())
         })
     }
 
-    /// Asks `lookup`.
-    pub fn new<L, F>(lookup: L) -> Self
+    /// Asks `lookup`, again for every name after each `refresh`.
+    pub fn new<L, F>(refresh: Duration, lookup: L) -> Self
     where
         L: Fn(String) -> F + Send + 'static,
         F: Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static,
@@ -57,7 +58,8 @@ impl Resolver {
             hosts: HashMap::new(),
             waiting: VecDeque::new(),
             flying: FuturesUnordered::new(),
-            refresh_at: Instant::now() + REFRESH,
+            refresh,
+            refresh_at: Instant::now() + refresh,
         }
     }
 
@@ -91,11 +93,6 @@ impl Resolver {
         }
     }
 
-    /// Whether some lookup has not answered yet.
-    pub fn is_busy(&self) -> bool {
-        !self.flying.is_empty()
-    }
-
     /// Waits until an address has changed. May be dropped at any time and called again.
     pub async fn changed(&mut self) {
         loop {
@@ -107,7 +104,7 @@ impl Resolver {
                     }
                 }
                 () = tokio::time::sleep_until(self.refresh_at) => {
-                    self.refresh_at = Instant::now() + REFRESH;
+                    self.refresh_at = Instant::now() + self.refresh;
                     if self.flying.is_empty() {
                         self.waiting = self.hosts.keys().cloned().collect();
                         self.launch();
