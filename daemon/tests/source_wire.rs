@@ -1,6 +1,7 @@
 //! Every recorded Marathon document parses to the right apps: one golden text per document.
 //!
 //! `UPDATE=1 cargo test -p baton --test source_wire` rewrites the texts; read the diff.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -89,7 +89,7 @@ pub async fn run(
 /// # Errors
 /// When it cannot be read or holds no list of apps.
 pub async fn once(path: &Path) -> Result<Snapshot, FileError> {
-    let read = blocking(path, |path| read(path)).await?;
+    let read = blocking(path, read).await?;
     Ok(publish::once(read.answer, Resolver::system()).await)
 }
 

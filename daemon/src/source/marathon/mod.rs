@@ -102,6 +102,7 @@ impl Cluster<'_> {
 enum Why {
     Start,
     Attached,
+    NoStream,
     Event(&'static str),
     Command,
     Resync,
@@ -113,6 +114,7 @@ impl fmt::Display for Why {
         match self {
             Self::Start => f.write_str("start"),
             Self::Attached => f.write_str("attached to the event stream"),
+            Self::NoStream => f.write_str("there is no event stream"),
             Self::Event(kind) => f.write_str(kind),
             Self::Command => f.write_str("asked to"),
             Self::Resync => f.write_str("it is time"),

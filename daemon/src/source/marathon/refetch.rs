@@ -47,7 +47,7 @@ pub(super) async fn keep(
         match fetch(cluster, had_apps).await {
             Ok(fetched) => {
                 backoff.reset();
-                next = (Instant::now() + pause(config.events, config.resync, config.poll), Why::Resync);
+                next = (Instant::now() + pause(cluster), Why::Resync);
                 had_apps = !fetched.answer.apps.is_empty();
                 succeeded(cluster, &fetched);
                 let mut answer = fetched.answer;
@@ -101,7 +101,7 @@ fn succeeded(cluster: &Cluster<'_>, fetched: &Fetched) {
 
 fn all_failed(cluster: &Cluster<'_>, failed: &AllFailed) {
     cluster.status.send_modify(|status| {
-        count(status, &failed.members());
+        count(status, failed.members());
         if Trouble::note(&mut status.fetch.trouble, &failed.to_string(), SystemTime::now()) {
             log::warn!(reason:% = failed; "cannot read apps from Marathon; what is served stays as it is");
         }
@@ -114,9 +114,12 @@ fn count(status: &mut SourceStatus, failures: &[MemberError]) {
     }
 }
 
-/// Until the next fetch without a wish; the two load balancers of a pair drift apart.
-fn pause(events: bool, resync: Duration, poll: Duration) -> Duration {
-    if events { resync.mul_f64(0.9 + jitter() / 5.0) } else { poll }
+/// Until the next fetch without a wish: short while no stream would tell what happens. Drawn, so
+/// that the two load balancers of a pair drift apart.
+fn pause(cluster: &Cluster<'_>) -> Duration {
+    let told = cluster.status.borrow().stream.attached_at.is_some();
+    let length = if told { cluster.config.resync } else { cluster.config.poll };
+    length.mul_f64(0.9 + jitter() / 5.0)
 }
 
 /// A Marathon that is back should not have to wait for minutes; one request does not hurt it.
