@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use haproxy::app::{App, AppId, Networking};
+use haproxy::app::{App, AppId, Instance, Networking};
 use tokio::time::Instant;
 
 /// Addresses of the hosts that are wanted now.
@@ -63,18 +63,26 @@ impl Resolver {
         }
     }
 
+    /// Takes over the addresses of a snapshot from the store, until lookups say otherwise.
+    pub fn remember(&mut self, apps: &BTreeMap<AppId, App>) {
+        for instance in named_instances(apps) {
+            self.hosts.insert(instance.host.clone(), Host { addr: instance.addr, failing: false });
+        }
+        self.waiting = self.hosts.keys().cloned().collect();
+    }
+
     /// From now on the hosts of these apps are wanted, and no others.
     pub fn want(&mut self, apps: &BTreeMap<AppId, App>) {
         let mut known = std::mem::take(&mut self.hosts);
-        for host in named_hosts(apps) {
+        for Instance { host, .. } in named_instances(apps) {
             if self.hosts.contains_key(host) {
                 continue;
             }
             let entry = known.remove(host).unwrap_or_else(|| {
-                self.waiting.push_back(host.to_owned());
+                self.waiting.push_back(host.clone());
                 Host::default()
             });
-            self.hosts.insert(host.to_owned(), entry);
+            self.hosts.insert(host.clone(), entry);
         }
         self.launch();
     }
@@ -155,9 +163,9 @@ impl Resolver {
     }
 }
 
-fn named_hosts(apps: &BTreeMap<AppId, App>) -> impl Iterator<Item = &str> {
+fn named_instances(apps: &BTreeMap<AppId, App>) -> impl Iterator<Item = &Instance> {
     let named = apps.values().filter(|app| app.networking != Networking::Container);
-    named.flat_map(|app| &app.instances).map(|i| i.host.as_str()).filter(|host| host.parse::<IpAddr>().is_err())
+    named.flat_map(|app| &app.instances).filter(|instance| instance.host.parse::<IpAddr>().is_err())
 }
 
 /// IPv4 first; the address in use stays while it is among the answers (round-robin DNS).

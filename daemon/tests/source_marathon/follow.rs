@@ -6,7 +6,7 @@ use baton::source::SourceCommand;
 use haproxy::app::{Health, Snapshot};
 
 use crate::fake::{Fake, Reply, normal};
-use crate::harness::{Source, app, apps, config, only, pass};
+use crate::harness::{Source, app, apps, config, crypto, only, pass, warnings_about};
 
 #[tokio::test]
 async fn an_outage_keeps_what_was_read_and_says_since_when_and_why() {
@@ -22,6 +22,8 @@ async fn an_outage_keeps_what_was_read_and_says_since_when_and_why() {
     let status = source.until_status(|status| status.fetch.failed["status"] >= 3).await;
     assert_eq!(status.fetch.trouble, Some(trouble), "since when does not move");
     assert_eq!(source.snapshot().revision, 1);
+    let said = warnings_about(&fake.url());
+    assert_eq!(said.len(), 3, "the stream ended, there is no other, lists cannot be read: {said:#?}");
 
     fake.set(normal(&apps(&["/b"])));
     source.until_apps(&["/b"]).await;
@@ -34,6 +36,7 @@ async fn an_outage_keeps_what_was_read_and_says_since_when_and_why() {
 async fn starts_while_marathon_is_away_and_serves_what_it_was_given() {
     let fake = Fake::new(|_| Reply::Raw(vec![]));
     let kept = Fake::with_apps(&apps(&["/kept"]));
+    crypto();
     let stored = baton::source::marathon::once(&config(&[kept.url()])).await.unwrap();
     let mut source = Source::start_from(config(&[fake.url()]), Snapshot { revision: 7, ..stored });
     source.until_status(|status| status.fetch.trouble.is_some()).await;
@@ -115,6 +118,19 @@ async fn silence_about_health_keeps_the_last_verdict() {
 }
 
 #[tokio::test]
+async fn verdicts_outlive_a_restart_during_a_leader_change() {
+    let list = |results: &str| format!(r#"{{"apps":[{}]}}"#, app("/a", "10.0.0.1", results));
+    let before = Fake::with_apps(&list(r#"[{"alive":true}]"#));
+    crypto();
+    let stored = baton::source::marathon::once(&config(&[before.url()])).await.unwrap();
+    let fake = Fake::with_apps(&list("[]"));
+    let mut source = Source::start_from(config(&[fake.url()]), stored);
+    source.until_fetched(1).await;
+    pass(20).await;
+    assert_eq!(only(&source.snapshot()).instances[0].health, Health::Alive);
+}
+
+#[tokio::test]
 async fn host_names_are_resolved_after_apps_are_published() {
     let hosts = ["10.0.0.1", "localhost", "no-such-host.invalid"];
     let list = hosts.map(|host| app(&format!("/on-{host}"), host, "[]")).join(",");
@@ -128,6 +144,17 @@ async fn host_names_are_resolved_after_apps_are_published() {
     let addrs: Vec<_> = snapshot.apps.values().map(|app| app.instances[0].addr.map(|a| a.to_string())).collect();
     assert_eq!(addrs, [Some("10.0.0.1".to_owned()), Some("127.0.0.1".to_owned()), None]);
     assert!(snapshot.revision <= 2);
+}
+
+#[tokio::test]
+async fn addresses_outlive_a_restart() {
+    crypto();
+    let fake = Fake::with_apps(&format!(r#"{{"apps":[{}]}}"#, app("/a", "localhost", "[]")));
+    let stored = baton::source::marathon::once(&config(&[fake.url()])).await.unwrap();
+    let mut source = Source::start_from(config(&[fake.url()]), stored);
+    source.until_fetched(1).await;
+    pass(100).await;
+    assert_eq!(source.snapshot().revision, 1, "no moment without address, so nothing to publish");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The source as the supervisor runs it, with short times, and ways to wait for what it does.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use baton::source::marathon::config::{MarathonConfig, MemberUrl, Timing};
@@ -105,9 +105,47 @@ pub(crate) fn only(snapshot: &Snapshot) -> &App {
     snapshot.apps.values().next().unwrap()
 }
 
+/// The lines logged so far that name this member, warnings and worse.
+pub(crate) fn warnings_about(member: &str) -> Vec<String> {
+    LOG.0.lock().unwrap().iter().filter(|line| line.contains(member)).cloned().collect()
+}
+
+struct Log(Mutex<Vec<String>>);
+
+static LOG: Log = Log(Mutex::new(Vec::new()));
+
+impl log::Log for Log {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let mut line = record.args().to_string();
+            let mut pairs = Pairs(&mut line);
+            record.key_values().visit(&mut pairs).unwrap();
+            self.0.lock().unwrap().push(line);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+struct Pairs<'a>(&'a mut String);
+
+impl<'kvs> log::kv::VisitSource<'kvs> for Pairs<'_> {
+    fn visit_pair(&mut self, key: log::kv::Key<'kvs>, value: log::kv::Value<'kvs>) -> Result<(), log::kv::Error> {
+        self.0.push_str(&format!(" {key}={value}"));
+        Ok(())
+    }
+}
+
 /// What the daemon's main does first.
 pub(crate) fn crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
+    if log::set_logger(&LOG).is_ok() {
+        log::set_max_level(log::LevelFilter::Trace);
+    }
 }
 
 /// Lets time pass.

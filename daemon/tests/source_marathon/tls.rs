@@ -55,7 +55,7 @@ async fn ca_file_replaces_the_system_store() {
             std::fs::write(&path, pem).unwrap();
             path
         });
-        Client::new(&MarathonConfig { ca_file, ..config(&[url.clone()]) }).apps().await
+        Client::new(&MarathonConfig { ca_file, ..config(std::slice::from_ref(&url)) }).apps().await
     };
     assert_eq!(fetch(Some(&ca)).await.unwrap().answer.apps.len(), 1);
     let (_, other) = tls_member(&["127.0.0.1"]);
@@ -63,7 +63,7 @@ async fn ca_file_replaces_the_system_store() {
         let error = fetch(untrusted).await.unwrap_err();
         assert_eq!(error.members()[0].reason.kind(), "tls", "{error}");
     }
-    let missing = MarathonConfig { ca_file: Some("/nonexistent.pem".into()), ..config(&[url.clone()]) };
+    let missing = MarathonConfig { ca_file: Some("/nonexistent.pem".into()), ..config(std::slice::from_ref(&url)) };
     let error = Client::new(&missing).apps().await.unwrap_err();
     assert!(error.to_string().contains("ca_file /nonexistent.pem"), "{error}");
 }

@@ -64,8 +64,8 @@ impl Credentials {
     }
 
     /// A token, sent as `Authorization: token=…`.
-    pub fn token(token: impl Into<String>) -> Self {
-        Self(Kind::Token(Secret::new(token)))
+    pub fn token(token: &str) -> Self {
+        Self(Kind::Token(Secret::new(token.trim())))
     }
 
     /// A DC/OS service account: JSON with `uid`, `private_key` and `login_endpoint`.

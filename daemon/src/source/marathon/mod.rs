@@ -30,8 +30,8 @@ use self::error::AllFailed;
 use super::resolve::Resolver;
 use super::{SourceCommand, SourceStatus, publish};
 
-/// Follows the cluster until `shutdown`. Never fails; `status` says how it goes. If `snapshots`
-/// holds apps already (from the store), an empty list is confirmed before it replaces them.
+/// Follows the cluster until `shutdown`. Never fails; `status` says how it goes. What `snapshots`
+/// holds already (from the store) counts as the last answer.
 pub async fn run(
     config: MarathonConfig,
     snapshots: watch::Sender<Arc<Snapshot>>,
@@ -50,7 +50,7 @@ pub async fn run(
         leader: watch::Sender::default(),
         recovered: Notify::new(),
     };
-    let had_apps = !snapshots.borrow().apps.is_empty();
+    let served = snapshots.borrow().clone();
     let events = async {
         if config.events {
             stream::follow(&cluster).await;
@@ -59,7 +59,7 @@ pub async fn run(
     let loops = async {
         tokio::join!(
             events,
-            refetch::keep(&cluster, wishes, commands, answer, had_apps),
+            refetch::keep(&cluster, wishes, commands, answer, &served),
             publish::run(answers, Resolver::system(), &snapshots),
         )
     };

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use haproxy::app::Snapshot;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -18,17 +19,18 @@ use crate::source::backoff::{Backoff, Start, jitter};
 use crate::source::memory::HealthMemory;
 use crate::source::status::{GoodFetch, SourceStatus, Trouble};
 
-/// Fetches for ever. `had_apps`: something is being served already, so an empty list needs to be
-/// confirmed from the start.
+/// Fetches for ever. `served` is what is being served already: its verdicts are remembered, and an
+/// empty list needs to be confirmed before it replaces any apps.
 pub(super) async fn keep(
     cluster: &Cluster<'_>,
     mut wishes: mpsc::Receiver<Why>,
     mut commands: mpsc::Receiver<SourceCommand>,
     answers: mpsc::Sender<Answer>,
-    mut had_apps: bool,
+    served: &Snapshot,
 ) {
     let config = cluster.config;
-    let mut memory = HealthMemory::default();
+    let mut had_apps = !served.apps.is_empty();
+    let mut memory = HealthMemory::of(&served.apps);
     let mut backoff = Backoff::new(Start::After(config.timing.first_wait), config.max_backoff.min(LONGEST_WAIT));
     let first_wait = if config.events { config.timing.attach_first } else { Duration::ZERO };
     let mut next = (Instant::now() + first_wait, Why::Start);

@@ -3,8 +3,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use haproxy::app::Instance;
-
 use super::*;
 
 type Answers = Arc<Mutex<HashMap<&'static str, Result<&'static str, io::ErrorKind>>>>;
