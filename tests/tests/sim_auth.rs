@@ -1,5 +1,7 @@
 //! HTTP Basic and DC/OS tokens.
 
+#![allow(clippy::unwrap_used, reason = "a test; clippy exempts `#[test]` functions only")]
+
 mod sim;
 
 use std::time::Duration;

@@ -47,10 +47,11 @@ async fn bulk_tasks_may_listen_or_share_a_listener() {
     sim.stop().await;
 
     let sim = start(Personality::V1_8).await;
-    let shared = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 4242);
-    sim.load(&Bulk { backing: BulkBacking::Shared(shared), ..Bulk::new(5, 2) }).unwrap();
-    let task = get(&format!("{}/v2/apps/bench/app-1", sim.url(0))).await.json()["app"]["tasks"][0].clone();
-    assert_eq!((&task["host"], &task["ports"]), (&serde_json::json!("127.0.0.1"), &serde_json::json!([4242])));
+    let any = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0);
+    sim.load(&Bulk { backing: BulkBacking::Shared(any), ..Bulk::new(5, 2) }).unwrap();
+    let tasks: Vec<_> = (0..5).flat_map(|n| sim.instances(&format!("/bench/app-{n}"))).collect();
+    assert!(tasks.len() == 10 && tasks.iter().all(|i| i.host == "127.0.0.1" && i.ports == tasks[0].ports));
+    assert_eq!(get(&format!("http://127.0.0.1:{}/", tasks[0].ports[0])).await.json()["app"], "shared");
     sim.stop().await;
 }
 

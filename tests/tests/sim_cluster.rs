@@ -1,5 +1,7 @@
 //! Leader and standbys: who answers, relays or redirects, and what a change of leader looks like.
 
+#![allow(clippy::unwrap_used, reason = "a test; clippy exempts `#[test]` functions only")]
+
 mod sim;
 
 use e2e::sim::{Config, Personality, Sim};

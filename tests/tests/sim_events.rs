@@ -1,5 +1,7 @@
 //! The event stream on the wire: head, framing, heartbeats, filters, and the shape of every event caused.
 
+#![allow(clippy::unwrap_used, reason = "a test; clippy exempts `#[test]` functions only")]
+
 mod sim;
 
 use std::collections::BTreeSet;

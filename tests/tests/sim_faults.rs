@@ -1,5 +1,7 @@
 //! Faults on command, by handle and by control API.
 
+#![allow(clippy::unwrap_used, reason = "a test; clippy exempts `#[test]` functions only")]
+
 mod sim;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Health checks: executed, shown, announced, and what failing them costs.
 
+#![allow(clippy::unwrap_used, reason = "a test; clippy exempts `#[test]` functions only")]
+
 mod sim;
 
 use std::time::Duration;
