@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 /// Requests over kept-alive connections until `stop`; how many, and how many failed.
 async fn keep_alive_load(url: &str, connections: usize, stop: &tokio_util::sync::CancellationToken) -> (usize, usize) {
-    let client = reqwest::Client::builder().pool_max_idle_per_host(connections).build().unwrap();
+    let client = reqwest::Client::builder().pool_max_idle_per_host(connections).build().expect("a plain client");
     let one = || async {
         let (mut done, mut failed) = (0, 0);
         while !stop.is_cancelled() {
