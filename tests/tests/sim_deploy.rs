@@ -270,3 +270,16 @@ async fn a_real_process_is_a_task_and_ends_with_it() {
     eventually("the process is gone", async || tokio::net::TcpStream::connect(&socket).await.is_err()).await;
     sim.stop().await;
 }
+
+#[tokio::test]
+async fn newer_marathons_refuse_too_many_deployments() {
+    let mut config = Config::for_test(Personality::V1_8);
+    config.max_deployments = 2;
+    let sim = Sim::start(config).await.unwrap();
+    sim.post_app(&stuck("/a")).unwrap();
+    sim.post_app(&stuck("/b")).unwrap();
+    let third = send("POST", &format!("{}/v2/apps", sim.url(0)), &web(1)).await;
+    assert!(third.status == 403 && third.text().contains("Max number (2) of running deployments is achieved"));
+    assert_eq!(send("POST", &format!("{}/v2/apps?force=true", sim.url(0)), &web(1)).await.status, 201);
+    sim.stop().await;
+}

@@ -83,7 +83,7 @@ pub fn policy(config: &Config, settings: &Settings) -> Policy {
         vhosts: settings.vhosts.is_some(),
         own_app: marathon.own_app.as_deref().and_then(|id| AppId::parse(id).ok()),
         invented_ports: (marathon.min_service_port_ip_per_task != 0)
-            .then(|| marathon.min_service_port_ip_per_task..=marathon.max_service_port_ip_per_task),
+            .then_some(marathon.min_service_port_ip_per_task..=marathon.max_service_port_ip_per_task),
         reserved: reserved(settings),
     }
 }
@@ -118,7 +118,7 @@ pub const STATS_SOCKET: &str = "haproxy.sock";
 pub const MASTER_SOCKET: &str = "master.sock";
 
 /// Two open files a connection: enough for 50,000.
-const FD_HARD_LIMIT: u32 = 100_000;
+pub const FD_HARD_LIMIT: u32 = 100_000;
 
 /// Longer than any tunnel, so that a reload cuts nobody off.
 pub fn hard_stop_covers_tunnels(config: &Config) -> bool {

@@ -116,6 +116,8 @@ pub struct Config {
     pub auth: Auth,
     /// 1.8 refuses `["hostname","UNIQUE",""]` as the real one does; off = accepted.
     pub strict_constraints: bool,
+    /// `--max_running_deployments`, enforced by 1.8.
+    pub max_deployments: usize,
     /// `--default_network_name`.
     pub default_network: Option<String>,
 }
@@ -146,6 +148,7 @@ impl Config {
             leader_wait: Duration::from_millis(2500),
             auth: Auth::Open,
             strict_constraints: true,
+            max_deployments: 100,
             default_network: None,
         }
     }

@@ -24,7 +24,7 @@ use super::server;
 use super::shared::Shared;
 use super::stage::{self, Mode};
 use super::world::change::{Accepted, Request};
-use super::world::{Bulk, World};
+use super::world::{Bulk, BulkBacking, World};
 
 /// Why a simulator does not start.
 #[derive(Debug, thiserror::Error)]
@@ -150,8 +150,14 @@ impl Sim {
     /// Creates many running tasks at once, without deployments and events.
     ///
     /// # Errors
-    /// When a definition is refused or no agent has room.
+    /// When a definition is refused, no agent has room, or the shared address cannot be bound.
     pub fn load(&self, bulk: &Bulk) -> Result<(), Rejection> {
+        let mut bulk = bulk.clone();
+        if let BulkBacking::Shared(address) = &mut bulk.backing {
+            let bound = self.shared.stage.start_shared(&self.shared, *address);
+            *address = bound.map_err(|error| Rejection::Internal(error.to_string()))?;
+        }
+        let bulk = &bulk;
         self.shared.act(|world, now| world.load(bulk, now))
     }
 

@@ -1,0 +1,101 @@
+//! TLS: verified against the configured or the system's authorities, and not needed for http.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+
+use baton::source::marathon::client::Client;
+use baton::source::marathon::config::MarathonConfig;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::fake::Fake;
+use crate::harness::{apps, config, crypto};
+
+/// A Marathon behind TLS for `names`, and the PEM of the authority that vouches for it.
+fn tls_member(names: &[&str]) -> (String, String) {
+    crypto();
+    let mut authority = CertificateParams::new(vec![]).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let server = ServerConfig::builder().with_no_client_auth();
+    let server = Arc::new(server.with_single_cert(vec![certificate.der().clone()], private).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let connection = ServerConnection::new(server.clone()).unwrap();
+            let mut stream = StreamOwned::new(connection, socket.unwrap());
+            let mut request = [0; 4096];
+            if stream.read(&mut request).is_ok() {
+                let body = apps(&["/secure"]);
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                let _ = stream.write_all((head + &body).as_bytes());
+                let _ = stream.flush();
+            }
+        }
+    });
+    (url, issuer.pem())
+}
+
+#[tokio::test]
+async fn ca_file_replaces_the_system_store() {
+    let (url, ca) = tls_member(&["127.0.0.1"]);
+    let dir = tempfile::tempdir().unwrap();
+    let fetch = async |ca_file: Option<&str>| {
+        let ca_file = ca_file.map(|pem| {
+            let path = dir.path().join("ca.pem");
+            std::fs::write(&path, pem).unwrap();
+            path
+        });
+        Client::new(&MarathonConfig { ca_file, ..config(std::slice::from_ref(&url)) }).apps().await
+    };
+    assert_eq!(fetch(Some(&ca)).await.unwrap().answer.apps.len(), 1);
+    let (_, other) = tls_member(&["127.0.0.1"]);
+    for untrusted in [None, Some(other.as_str()), Some("no certificate")] {
+        let error = fetch(untrusted).await.unwrap_err();
+        assert_eq!(error.members()[0].reason.kind(), "tls", "{error}");
+    }
+    let missing = MarathonConfig { ca_file: Some("/nonexistent.pem".into()), ..config(std::slice::from_ref(&url)) };
+    let error = Client::new(&missing).apps().await.unwrap_err();
+    assert!(error.to_string().contains("ca_file /nonexistent.pem"), "{error}");
+}
+
+#[tokio::test]
+async fn the_name_is_verified() {
+    let (url, ca) = tls_member(&["marathon.example"]);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("ca.pem"), ca).unwrap();
+    let config = MarathonConfig { ca_file: Some(dir.path().join("ca.pem")), ..config(&[url]) };
+    let error = Client::new(&config).apps().await.unwrap_err();
+    assert_eq!(error.members()[0].reason.kind(), "tls", "{error}");
+}
+
+/// Runs itself again on a "host" without any authority.
+#[tokio::test]
+async fn plain_http_needs_no_ca_bundle() {
+    if std::env::var_os(CHILD).is_none() {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "tls::plain_http_needs_no_ca_bundle", "--nocapture"]);
+        child.env(CHILD, "1").env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
+        let output = child.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let (url, _) = tls_member(&["127.0.0.1"]);
+    let plain = Fake::with_apps(&apps(&["/a"]));
+    let fetched = Client::new(&config(&[url, plain.url()])).apps().await.unwrap();
+    assert_eq!(fetched.member, plain.url());
+    let reason = fetched.failures[0].reason.to_string();
+    assert!(reason.contains("No CA certificates"), "the store is empty: {reason}");
+}
+
+const CHILD: &str = "BATON_TEST_WITHOUT_CA_BUNDLE";
