@@ -13,11 +13,11 @@ use tokio::net::TcpListener;
 
 use super::agent::Loss;
 use super::fault::Order;
-use super::handle::flip;
+use super::handle::{flip, load, move_task};
 use super::instance::Condition;
 use super::shared::Shared;
 use super::stage::Mode;
-use super::world::World;
+use super::world::{Bulk, BulkBacking, World};
 
 /// Serves the control API until the simulator stops.
 pub async fn run(shared: Arc<Shared>, listener: TcpListener) {
@@ -35,6 +35,8 @@ pub async fn run(shared: Arc<Shared>, listener: TcpListener) {
         .route("/tasks/{id}/crash", post(crash))
         .route("/tasks/{id}/mode", post(mode))
         .route("/health/forget", post(forget_health))
+        .route("/bulk", post(bulk))
+        .route("/move", post(move_one))
         .with_state(shared);
     // Ends with the simulator; an error here means the listener is gone, which clients notice.
     let _ = axum::serve(listener, router).await;
@@ -209,6 +211,32 @@ async fn mode(State(shared): State<Arc<Shared>>, Path(task): Path<String>, Json(
 async fn forget_health(State(shared): State<Arc<Shared>>) -> StatusCode {
     shared.act(World::forget_health);
     StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+struct Amount {
+    apps: usize,
+    tasks: usize,
+    #[serde(default)]
+    listen: bool,
+}
+
+async fn bulk(State(shared): State<Arc<Shared>>, Json(amount): Json<Amount>) -> (StatusCode, String) {
+    let backing = if amount.listen { BulkBacking::Real } else { BulkBacking::Nothing };
+    match load(&shared, &Bulk { backing, ..Bulk::new(amount.apps, amount.tasks) }) {
+        Ok(()) => (StatusCode::NO_CONTENT, String::new()),
+        Err(rejection) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{rejection:?}")),
+    }
+}
+
+#[derive(Deserialize)]
+struct Moved {
+    app: String,
+}
+
+async fn move_one(State(shared): State<Arc<Shared>>, Json(moved): Json<Moved>) -> Result<Json<Value>, StatusCode> {
+    let task = move_task(&shared, &moved.app).ok_or(StatusCode::NOT_FOUND)?;
+    Ok(Json(json!({"task": task})))
 }
 
 fn found(known: bool) -> StatusCode {
