@@ -59,7 +59,7 @@ impl Stage {
         let text = format!("the two published groups, nginx and tomcat: {tasks} tasks run after {took} ms");
         screen.row(Mark::None, "apps", &text);
 
-        let baton = Baton::start_in(host.dir()?, CONFIG, &[]).await?;
+        let baton = Baton::start_in(host.dir()?, &config(), &[]).await?;
         let served = baton.until("applied its first configuration", |status| status["applied"]["at"].is_f64()).await?;
         let report: Report = serde_json::from_value(served)?;
         let pid = report.haproxy.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
@@ -124,11 +124,16 @@ impl Stage {
     /// Tells who answers the client now, and how many of its requests failed since it last was asked, of which
     /// `forgiven` are not the load balancer's fault.
     pub(super) async fn ask_client(&mut self, forgiven: u64) {
-        let before = self.client.take();
-        tokio::time::sleep(SAMPLE).await;
-        let now = self.client.take();
-        let met: BTreeSet<String> = now.tasks.keys().cloned().collect();
         let tasks = self.cluster.tasks(WEB.0);
+        let (before, mut now) = (self.client.take(), Tally::default());
+        for _ in 0..SAMPLES {
+            tokio::time::sleep(SAMPLE).await;
+            now = now.and(self.client.take());
+            if tasks.iter().all(|task| now.tasks.contains_key(task)) {
+                break;
+            }
+        }
+        let met: BTreeSet<String> = now.tasks.keys().cloned().collect();
         let (answer, strange) = (tasks.intersection(&met).count(), met.difference(&tasks).count());
         let tally = before.and(now);
         let whom = match (answer == tasks.len(), strange) {
@@ -170,6 +175,17 @@ impl Stage {
         Ok(())
     }
 
+    /// Ends everything in order.
+    ///
+    /// # Errors
+    /// When `baton` does not end.
+    pub(super) async fn close(self) -> anyhow::Result<()> {
+        drop(self.client);
+        let ended = self.baton.stop().await;
+        self.cluster.sim.stop().await;
+        ended.map(drop)
+    }
+
     /// How soon the tasks that are new in this act answered, from Marathon's event that they run.
     fn since_running(&self, tally: &Tally) -> String {
         let events = self.cluster.sim.events_since(self.act.event);
@@ -205,15 +221,20 @@ fn serves(report: &Report) -> String {
     counts.map(|(number, what)| counted(number, what)).join(", ")
 }
 
-const CONFIG: &str = r#"
+/// `baton`'s configuration; the lab adds the directories.
+fn config() -> String {
+    format!(
+        r#"
 [marathon]
-urls = ["http://192.168.71.166:8080"]
+urls = ["http://{MARATHON}"]
 groups = ["external", "internal"]
 health_check = true
 
 [haproxy]
 manage = "child"
-"#;
+"#
+    )
+}
 
 /// Between two looks at `baton`'s status: less than the least time between two reloads.
 const POLL: Duration = Duration::from_millis(20);
@@ -221,5 +242,6 @@ const POLL: Duration = Duration::from_millis(20);
 /// How often that is looked at before it takes too long: 20 seconds.
 const POLLS: u32 = 1_000;
 
-/// Long enough for each task to answer some requests.
+/// Long enough for each task to answer some requests, unless the machine is very busy.
 const SAMPLE: Duration = Duration::from_millis(400);
+const SAMPLES: u32 = 10;
