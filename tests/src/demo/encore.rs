@@ -1,7 +1,7 @@
 //! After the last act: everything stays up, and its user is told how to play with it.
 
 use super::cluster::{AGENTS, BALANCER, CONTROL, MARATHON, NGINX, WEB};
-use super::host::{DIR, LOG, NAME};
+use super::host::Host;
 use super::screen::Screen;
 use crate::lab::baton::binary;
 
@@ -9,8 +9,8 @@ use crate::lab::baton::binary;
 ///
 /// # Errors
 /// When `baton` is not built, which cannot be by now.
-pub(super) fn tell(screen: Screen, seconds: Option<u64>) -> anyhow::Result<()> {
-    let inside = |name: &str, command: &str| screen.command(name, &format!("ip netns exec {NAME} {command}"));
+pub(super) fn tell(screen: Screen, host: &Host, seconds: Option<u64>) -> anyhow::Result<()> {
+    let inside = |name: &str, command: &str| screen.command(name, &format!("ip netns exec {} {command}", host.name()));
     screen.heading("Everything stays up. In another terminal, as root:");
     inside("vhost", &format!("curl -H 'Host: {}' http://{BALANCER}/", WEB.1));
     inside("https", &format!("curl -k --resolve {0}:443:{BALANCER} https://{0}/", NGINX.1));
@@ -23,8 +23,8 @@ pub(super) fn tell(screen: Screen, seconds: Option<u64>) -> anyhow::Result<()> {
     inside("lose", &format!("curl -X POST http://{CONTROL}/agents/{}/lose", AGENTS[0]));
     inside("return", &format!("curl -X POST http://{CONTROL}/agents/{}/return", AGENTS[0]));
     let baton = binary("baton")?;
-    screen.command("status", &format!("{} status --socket {DIR}/baton.sock", baton.display()));
-    screen.command("log", &format!("tail -f {LOG}"));
+    screen.command("status", &format!("{} status --socket {}", baton.display(), host.socket().display()));
+    screen.command("log", &format!("tail -f {}", host.log().display()));
     match seconds {
         Some(seconds) => screen.command("stop", &format!("Ctrl-C here, or {seconds} s from now (DEMO_SECONDS)")),
         None => screen.command("stop", "Ctrl-C here"),

@@ -44,13 +44,13 @@ fn demo() -> anyhow::Result<()> {
     let screen = Screen::new();
     // Threads and processes started from here on are in the namespace.
     let addresses: Vec<_> = AGENTS.into_iter().chain([BALANCER, *MARATHON.ip()]).collect();
-    let host = Host::enter(&addresses)?;
+    let host = Host::enter(&name()?, &addresses)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let mut stops = Stops::new()?;
         let opened = async {
             let agents = AGENTS.map(|ip| format!(".{}", ip.octets()[3])).join(" ");
-            let text = format!("namespace {}: load balancer {BALANCER}, agents {agents}", host::NAME);
+            let text = format!("namespace {}: load balancer {BALANCER}, agents {agents}", host.name());
             screen.heading("Baton before a simulated Marathon");
             screen.row(Mark::None, "network", &text);
             Stage::open(screen, &host).await
@@ -64,7 +64,7 @@ fn demo() -> anyhow::Result<()> {
             () = stops.next() => Err(anyhow!(STOPPED)),
         };
         if played.is_ok() && seconds != Some(0) {
-            encore::tell(screen, seconds)?;
+            encore::tell(screen, &host, seconds)?;
             match seconds {
                 // Either end of it is a good one.
                 Some(seconds) => drop(tokio::time::timeout(Duration::from_secs(seconds), stops.next()).await),
@@ -119,6 +119,14 @@ fn seconds() -> anyhow::Result<Option<u64>> {
         Err(_) => Ok(None),
         Ok(text) if text.is_empty() => Ok(None),
         Ok(text) => text.parse().map(Some).with_context(|| format!("DEMO_SECONDS={text:?} is no number of seconds")),
+    }
+}
+
+/// `DEMO_NAME`: the namespace, for more than one demo at a time.
+fn name() -> anyhow::Result<String> {
+    match std::env::var("DEMO_NAME") {
+        Err(std::env::VarError::NotPresent) => Ok("baton-demo".to_owned()),
+        other => other.context("read DEMO_NAME"),
     }
 }
 

@@ -13,7 +13,7 @@ use baton::status::Report;
 
 use super::client::{Client, Tally};
 use super::cluster::{Cluster, MARATHON, WEB};
-use super::host::{Host, LOG};
+use super::host::Host;
 use super::probe::counted;
 use super::screen::{Mark, Screen};
 use crate::lab::baton::Baton;
@@ -22,6 +22,8 @@ use crate::lab::baton::Baton;
 pub(super) struct Stage {
     /// Where it is told.
     pub(super) screen: Screen,
+    /// Where `baton` and HAProxy log.
+    log: String,
     client: Client,
     baton: Baton,
     /// The simulated Marathon.
@@ -67,10 +69,11 @@ impl Stage {
         screen.row(Mark::None, "baton", &text);
         let act = Act { applied_at: report.applied.at, ..Act::default() };
         screen.row(Mark::None, "applied", &format!("{}; {}", applied(&changes(&report)), serves(&report)));
-        screen.row(Mark::None, "log", LOG);
+        let log = host.log().display().to_string();
+        screen.row(Mark::None, "log", &log);
 
         let client = Client::start()?;
-        Ok(Self { screen, client, baton, cluster, total: Tally::default(), probes: 0, failed: 0, act })
+        Ok(Self { screen, log, client, baton, cluster, total: Tally::default(), probes: 0, failed: 0, act })
     }
 
     /// Begins an act.
@@ -106,7 +109,7 @@ impl Stage {
             }
             tokio::time::sleep(POLL).await;
         }
-        bail!("HAProxy does not serve what Marathon runs; what baton says about that is in {LOG}");
+        bail!("HAProxy does not serve what Marathon runs; baton's and HAProxy's log: {}", self.log);
     }
 
     /// Tells what a probe found, and counts it.
@@ -166,11 +169,7 @@ impl Stage {
         self.screen.row(mark, "probes", &format!("{right} of {} found what they should", self.probes));
         self.screen.row(mark, "client", &self.total.to_string());
         if self.failed > 0 {
-            bail!(
-                "{} of {} probes failed (✗ above); what baton and HAProxy said is in {LOG}",
-                self.failed,
-                self.probes
-            );
+            bail!("{} of {} probes failed, see ✗; baton's and HAProxy's log: {}", self.failed, self.probes, self.log);
         }
         Ok(())
     }
