@@ -204,9 +204,7 @@ impl Client {
     }
 
     /// Follows a redirect with the credentials of the member that sent it, if its host is ours.
-    async fn follow(&self, member: &Member, mut url: Url) -> Result<Attached, Reason> {
-        // Credentials in a Location are the sender's idea, not ours.
-        let _ = url.set_username("").and_then(|()| url.set_password(None));
+    async fn follow(&self, member: &Member, url: Url) -> Result<Attached, Reason> {
         if !self.is_ours(&url).await {
             return Err(Reason::Untrusted(place(&url)));
         }
