@@ -7,17 +7,23 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
+use baton::source::marathon::auth::Credentials;
 use baton::source::marathon::client::Client;
 use baton::source::marathon::config::MarathonConfig;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::fake::Fake;
+use crate::fake::{Fake, Reply};
 use crate::harness::{apps, config, crypto};
 
 /// A Marathon behind TLS for `names`, and the PEM of the authority that vouches for it.
 fn tls_member(names: &[&str]) -> (String, String) {
+    tls_server(names, Reply::json(&apps(&["/secure"])))
+}
+
+fn tls_server(names: &[&str], reply: Reply) -> (String, String) {
+    let Reply::Raw(reply) = reply else { panic!("only a plain reply") };
     crypto();
     let mut authority = CertificateParams::new(vec![]).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -36,10 +42,7 @@ fn tls_member(names: &[&str]) -> (String, String) {
             let mut stream = StreamOwned::new(connection, socket.unwrap());
             let mut request = [0; 4096];
             if stream.read(&mut request).is_ok() {
-                let body = apps(&["/secure"]);
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-                let _ = stream.write_all((head + &body).as_bytes());
-                let _ = stream.flush();
+                let _ = stream.write_all(&reply).and_then(|()| stream.flush());
             }
         }
     });
@@ -77,6 +80,20 @@ async fn the_name_is_verified() {
     let config = MarathonConfig { ca_file: Some(dir.path().join("ca.pem")), ..config(&[url]) };
     let error = Client::new(&config).apps().await.unwrap_err();
     assert_eq!(error.members()[0].reason.kind(), "tls", "{error}");
+}
+
+#[tokio::test]
+async fn credentials_do_not_leave_tls_by_a_redirect() {
+    let plain = Fake::with_apps(&apps(&["/a"]));
+    let (url, ca) = tls_server(&["127.0.0.1"], Reply::redirect(&format!("{}/v2/events", plain.url())));
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("ca.pem"), ca).unwrap();
+    let config = MarathonConfig { ca_file: Some(dir.path().join("ca.pem")), ..config(&[url]) };
+    let auth = Some(Credentials::token("abc"));
+    let error = Client::new(&MarathonConfig { auth, ..config.clone() }).attach().await.unwrap_err();
+    assert!(error.to_string().contains("clear text"), "{error}");
+    assert_eq!(plain.requests().len(), 0);
+    Client::new(&config).attach().await.unwrap();
 }
 
 /// Runs a test of this program again, on a "host" whose CA bundle is this file.

@@ -121,9 +121,8 @@ impl Client {
                 }
                 Ok(Events::Elsewhere(url)) => {
                     let named = |i: &usize| self.members[*i].url.base().host() == url.host();
-                    if let Some(at) = queue.iter().position(named) {
-                        let next = queue.remove(at).into_iter();
-                        next.for_each(|index| queue.push_front(index));
+                    if let Some(index) = queue.iter().position(named).and_then(|at| queue.remove(at)) {
+                        queue.push_front(index);
                     }
                     failures.push(member.failed(Reason::Redirect(place(&url))));
                     redirect.get_or_insert((index, url));
