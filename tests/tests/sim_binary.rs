@@ -1,5 +1,7 @@
 //! `marathon-sim` on the command line.
 
+#![allow(clippy::unwrap_used, reason = "a test; clippy exempts `#[test]` functions only")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};

@@ -58,6 +58,7 @@ async fn a_flip_ends_streams_and_the_next_leader_is_not_ready_at_first() {
     for personality in BOTH {
         let mut config = Config::for_test(personality).members(2);
         config.not_ready = std::time::Duration::from_millis(300);
+        config.leader_exits = true;
         let sim = Sim::start(config).await.unwrap();
         let check = json!([{"protocol": "TCP", "intervalSeconds": 1, "portIndex": 0}]);
         sim.post_app(&json!({"id": "/web", "cmd": "x", "healthChecks": check})).unwrap();
@@ -67,6 +68,7 @@ async fn a_flip_ends_streams_and_the_next_leader_is_not_ready_at_first() {
         sim.flip_leader(None);
         stream.until(|s| s.ended).await;
         assert_eq!(sim.instances("/web")[0].healthy(), None, "forgotten");
+        assert!(tokio::net::TcpStream::connect(&sim.url(0)[7..]).await.is_err(), "the old leader's process has ended");
         eventually("member 1 leads", async || sim.leader() == Some(1)).await;
         let mut early = Stream::open(&format!("{}/v2/events", sim.url(1)), &[]).await;
         early.until(|s| s.ended).await;

@@ -140,7 +140,7 @@ async fn a_lock_is_a_409_until_forced_or_rolled_back() {
         assert_eq!(get(&put).await.json()["app"]["instances"], 1);
         let again = back.json()["deploymentId"].as_str().unwrap().to_owned();
         assert_eq!(delete(&format!("{url}/v2/deployments/{again}?force=true")).await.status, 202);
-        assert_eq!(get(&format!("{url}/v2/deployments")).await.json(), json!([]));
+        eventually("none left", async || get(&format!("{url}/v2/deployments")).await.json() == json!([])).await;
         let unknown = delete(&format!("{url}/v2/deployments/{again}")).await;
         assert_eq!(
             (unknown.status, unknown.json()["message"].clone()),

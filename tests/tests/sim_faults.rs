@@ -145,6 +145,9 @@ async fn the_control_api_does_what_the_handle_does() {
     eventually("member 1 leads", async || sim.leader() == Some(1)).await;
     ok(delete(&format!("{control}/leader")).await.status);
     assert_eq!(sim.leader(), None);
+    ok(send("POST", &format!("{control}/bulk"), &json!({"apps": 2, "tasks": 2})).await.status);
+    let moved = send("POST", &format!("{control}/move"), &json!({"app": "/bench/app-1"})).await.json();
+    assert!(moved["task"].as_str().unwrap().starts_with("bench_app-1.instance-"), "{moved}");
     ok(send("POST", &format!("{control}/health/forget"), &json!({})).await.status);
     assert!(get(&format!("{control}/events")).await.json().as_array().unwrap().len() > 10);
     sim.stop().await;

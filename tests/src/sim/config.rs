@@ -110,6 +110,8 @@ pub struct Config {
     pub election: Duration,
     /// During which a new leader closes event streams at once.
     pub not_ready: Duration,
+    /// Whether an abdicating leader's process ends: its address refuses connections during the election.
+    pub leader_exits: bool,
     /// How long a member waits for a leader before it answers 503 or 502.
     pub leader_wait: Duration,
     /// Who may call.
@@ -145,6 +147,7 @@ impl Config {
             max_outstanding: 1024,
             election: Duration::from_millis(500),
             not_ready: Duration::from_millis(500),
+            leader_exits: false,
             leader_wait: Duration::from_millis(2500),
             auth: Auth::Open,
             strict_constraints: true,
