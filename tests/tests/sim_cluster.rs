@@ -57,7 +57,7 @@ async fn standbys_of_1_4_relay_the_stream_and_of_1_8_redirect_it() {
 async fn a_flip_ends_streams_and_the_next_leader_is_not_ready_at_first() {
     for personality in BOTH {
         let mut config = Config::for_test(personality).members(2);
-        config.not_ready = std::time::Duration::from_millis(300);
+        config.not_ready = std::time::Duration::from_millis(600);
         config.leader_exits = true;
         let sim = Sim::start(config).await.unwrap();
         let check = json!([{"protocol": "TCP", "intervalSeconds": 1, "portIndex": 0}]);
