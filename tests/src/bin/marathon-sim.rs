@@ -83,6 +83,12 @@ struct Arguments {
     /// Milliseconds that one second of Marathon's takes: health checks, grace periods, back-off
     #[arg(long, default_value_t = 1000, value_name = "MS")]
     second: u64,
+    /// Let 1.8 accept ["hostname","UNIQUE",""], which the real one refuses
+    #[arg(long)]
+    lenient_constraints: bool,
+    /// Network of apps that ask for a user network without naming it
+    #[arg(long, value_name = "NAME")]
+    default_network_name: Option<String>,
     /// Seed of the choice of ports and ids
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -136,6 +142,8 @@ fn config(arguments: &Arguments) -> Result<Config> {
     config.killing = Duration::from_millis(arguments.task_kill);
     config.second = Duration::from_millis(arguments.second.max(1));
     config.seed = arguments.seed;
+    config.strict_constraints = !arguments.lenient_constraints;
+    config.default_network = arguments.default_network_name.clone();
     if let Some(credentials) = &arguments.http_credentials {
         let Some((user, password)) = credentials.split_once(':') else {
             bail!("--http-credentials: expected USER:PASSWORD");
