@@ -39,10 +39,13 @@ impl Draft {
     /// # Errors
     /// 409 when it exists, 400 or 422 when it is wrong.
     pub fn create(&mut self, id: &PathId, doc: &Doc) -> Result<(), Rejection> {
-        if self.root.apps.contains_key(id) {
-            return Err(Rejection::Exists(format!("An app with id [{id}] already exists.")));
+        // As in Marathon, what is wrong in itself is said before what is there already.
+        let before = self.root.apps.remove(id);
+        self.put(id, doc, false)?;
+        match before {
+            Some(_) => Err(Rejection::Exists(format!("An app with id [{id}] already exists."))),
+            None => Ok(()),
         }
-        self.put(id, doc, false)
     }
 
     /// Stores `doc` as app `id`: over what is there (`partial`) or in its place.
@@ -211,7 +214,7 @@ impl Draft {
                 used.insert(next);
                 range.contains(&next).then_some(next)
             })
-            .map_err(|()| {
+            .ok_or_else(|| {
                 let end = u32::from(*range.end()) + 1;
                 Rejection::Internal(format!("All ports in the range [{}-{end}) are already in use", range.start()))
             })?;

@@ -1,6 +1,7 @@
 //! What the simulator's tests share: a plain HTTP client, an event stream as bytes, waiting.
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "test code; clippy sees `#[test]` functions only")]
 #![allow(clippy::disallowed_methods, reason = "tests wait for real time to pass")]
 
 use std::path::PathBuf;

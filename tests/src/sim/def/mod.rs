@@ -81,15 +81,14 @@ impl AppDef {
     }
 
     /// Gives every service port of 0 a number: ports that `previous` had at hand first, then `free`.
-    ///
-    /// # Errors
-    /// When `free` has no number left.
+    /// `None` when `free` has no number left.
+    #[must_use]
     pub fn assign_ports(
         &mut self,
         previous: Option<&Self>,
         personality: Personality,
         mut free: impl FnMut() -> Option<u16>,
-    ) -> Result<(), ()> {
+    ) -> Option<()> {
         let fixed: Vec<u16> = self.facts.ports.iter().map(|port| port.service).collect();
         let mut reusable: Vec<u16> = previous
             .map(|def| def.facts.ports.iter().map(|port| port.service).filter(|p| !fixed.contains(p)).collect())
@@ -99,13 +98,13 @@ impl AppDef {
             if slot.as_u64() == Some(0) {
                 let port = match reusable.pop() {
                     Some(port) => port,
-                    None => free().ok_or(())?,
+                    None => free()?,
                 };
                 *slot = port.into();
             }
         }
         self.complete(personality);
-        Ok(())
+        Some(())
     }
 
     fn complete(&mut self, personality: Personality) {

@@ -86,7 +86,8 @@ impl World {
                 next = next.checked_add(1)?;
                 Some(next)
             };
-            def.assign_ports(None, rules.personality, free).map_err(|()| Rejection::Internal("ports".to_owned()))?;
+            def.assign_ports(None, rules.personality, free)
+                .ok_or_else(|| Rejection::Internal("no service port".to_owned()))?;
             (def.version, def.last_scaling, def.last_config, def.generation) = (version, version, version, version);
             self.insert_running(Arc::new(def), bulk, now)?;
         }

@@ -111,7 +111,7 @@ impl World {
     #[must_use]
     pub fn root_version(&self, version: Stamp) -> Option<Root> {
         let all = self.history.iter().map(Arc::as_ref).chain([&self.root]);
-        all.filter(|root| root.version == version).next_back().cloned()
+        all.rev().find(|root| root.version == version).cloned()
     }
 
     /// The remembered versions of the root, newest first.

@@ -112,7 +112,10 @@ impl World {
             while let Some(app) = self.dirty.pop_first() {
                 self.reconcile(&app, now);
             }
-            let moved = (0..self.deployments.len()).rev().fold(false, |moved, at| self.advance(at, now) || moved);
+            let mut moved = false;
+            for at in (0..self.deployments.len()).rev() {
+                moved |= self.advance(at, now);
+            }
             if !moved && self.dirty.is_empty() {
                 return;
             }
@@ -210,7 +213,7 @@ impl World {
     fn release(&mut self, deployment: &Deployment) {
         for app in &deployment.affected {
             let wanted = self.root.apps.get(app).cloned();
-            if wanted.is_none() && !self.runtimes.get(app).is_some_and(|runtime| !runtime.instances.is_empty()) {
+            if wanted.is_none() && self.runtimes.get(app).is_none_or(|runtime| runtime.instances.is_empty()) {
                 self.runtimes.remove(app);
                 continue;
             }
