@@ -236,7 +236,9 @@ fn directories(config: &Config) -> anyhow::Result<Disk> {
 
 fn builder(config: &Arc<Config>, features: &Features) -> anyhow::Result<Builder> {
     if !hard_stop_covers_tunnels(config) {
-        log::warn!("haproxy.hard_stop_after is shorter than haproxy.timeouts.tunnel: a reload may cut off long connections");
+        log::warn!(
+            "haproxy.hard_stop_after is shorter than haproxy.timeouts.tunnel: a reload may cut off long connections"
+        );
     }
     let default_cert = certs::for_config(config)?;
     Ok(Builder {

@@ -39,7 +39,8 @@ pub async fn ask<T: DeserializeOwned>(socket: &Path, method: Method, path: &str)
             bail!("baton hung up");
         }
     };
-    let answer = serde_json::from_slice(&body).with_context(|| format!("baton answered {status} with something else"))?;
+    let answer =
+        serde_json::from_slice(&body).with_context(|| format!("baton answered {status} with something else"))?;
     Ok((status, answer))
 }
 

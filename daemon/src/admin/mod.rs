@@ -114,7 +114,9 @@ async fn reload(State(shared): Shared) -> (StatusCode, Json<ReloadAnswer>) {
     };
     match answer {
         Ok(remarks) => (StatusCode::OK, Json(ReloadAnswer { error: None, remarks })),
-        Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, Json(ReloadAnswer { error: Some(error), remarks: Vec::new() })),
+        Err(error) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, Json(ReloadAnswer { error: Some(error), remarks: Vec::new() }))
+        }
     }
 }
 

@@ -17,10 +17,10 @@ use haproxy::preflight::{Running, preflight};
 use haproxy::render::Renderer;
 
 use crate::certs::default_certificate;
+use crate::config::origin::Origin;
 use crate::config::settings::{DEFAULT_CERT, Purpose, hard_stop_covers_tunnels, needs_default_cert};
 use crate::config::{Config, Manage};
 use crate::reconcile::build::Builder;
-use crate::config::origin::Origin;
 
 use super::binary;
 use super::flags::Flags;
@@ -95,16 +95,17 @@ impl Findings {
 
 /// The directories that `baton` writes to can be made and written to.
 fn directories(config: &Config, findings: &mut Findings) {
-    let socket_dir = config.admin.socket.parent().unwrap_or(Path::new("/"));
+    let socket_dir = config.admin.socket.parent().unwrap_or_else(|| Path::new("/"));
     for (key, dir) in [
         ("haproxy.state_dir", config.haproxy.state_dir.as_path()),
         ("haproxy.run_dir", config.haproxy.run_dir.as_path()),
         ("admin.socket", socket_dir),
     ] {
-        let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+        let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or_else(|| Path::new("/"));
         match nix::unistd::access(existing, nix::unistd::AccessFlags::W_OK) {
             Ok(()) => findings.good(format!("{key}: {}", dir.display())),
-            Err(why) => findings.bad(format!("{key}: {} cannot be written: {why}; make it, or run as its owner", existing.display())),
+            Err(why) => findings
+                .bad(format!("{key}: {} cannot be written: {why}; make it, or run as its owner", existing.display())),
         }
     }
 }

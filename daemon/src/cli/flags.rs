@@ -221,7 +221,10 @@ impl Replaced {
     /// What replaced the flags that were given.
     fn remarks(&self) -> Vec<&'static str> {
         let all = [
-            (self.sse, "--sse: following events is the default; marathon.events = false asks every marathon.poll instead"),
+            (
+                self.sse,
+                "--sse: following events is the default; marathon.events = false asks every marathon.poll instead",
+            ),
             (self.haproxy_map, "--haproxy-map: routing always uses maps"),
             (
                 self.group_https_by_vhost,
@@ -231,8 +234,14 @@ impl Replaced {
             (self.command.is_some(), "--command: HAProxy is reloaded through its master socket"),
             (self.reload_interval.is_some(), "--reload-interval: a reload is confirmed by HAProxy itself"),
             (self.max_reload_retries.is_some(), "--max-reload-retries: a failed reload is retried with growing pauses"),
-            (self.archive_versions.is_some(), "--archive-versions: the last configurations are kept below haproxy.state_dir"),
-            (self.lru_cache_capacity.is_some(), "--lru-cache-capacity: what is known of a task is kept as long as the task"),
+            (
+                self.archive_versions.is_some(),
+                "--archive-versions: the last configurations are kept below haproxy.state_dir",
+            ),
+            (
+                self.lru_cache_capacity.is_some(),
+                "--lru-cache-capacity: what is known of a task is kept as long as the task",
+            ),
             (self.skip_validation, "--skip-validation: every configuration is checked before it is used"),
             (self.skip_config_cleanup, "--skip-config-cleanup: only the app that HAProxy blames is left out"),
             (self.dry, "--dry: use `baton render`"),

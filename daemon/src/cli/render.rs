@@ -11,9 +11,9 @@ use clap::Args;
 use haproxy::render::Renderer;
 
 use crate::certs::default_certificate;
+use crate::config::origin::Origin;
 use crate::config::settings::{DEFAULT_CERT, Purpose, needs_default_cert};
 use crate::reconcile::build::{Builder, Built};
-use crate::config::origin::Origin;
 
 use super::flags::Flags;
 use super::load::Loader;

@@ -47,10 +47,7 @@ pub async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
 fn table(report: &Report, now: f64) -> String {
     let ago = |at: Option<f64>| at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now - at)));
     let mut rows: Vec<(&str, String)> = Vec::new();
-    rows.push((
-        "baton",
-        format!("{}, pid {}, up {}", report.version, report.pid, span(now - report.started_at)),
-    ));
+    rows.push(("baton", format!("{}, pid {}, up {}", report.version, report.pid, span(now - report.started_at))));
 
     let source = &report.source;
     let origin = source.origin.as_deref().unwrap_or("nothing read yet");
@@ -58,10 +55,9 @@ fn table(report: &Report, now: f64) -> String {
     rows.push(("apps from", format!("{origin}{leader}, {} apps, read {}", source.apps, ago(source.fetched_at))));
     rows.extend(source.trouble.iter().map(|trouble| ("", trouble_line(trouble, now))));
     match &source.stream {
-        Some(member) => rows.push((
-            "events",
-            format!("{member}, attached {}, {} events", ago(source.attached_at), source.events),
-        )),
+        Some(member) => {
+            rows.push(("events", format!("{member}, attached {}, {} events", ago(source.attached_at), source.events)))
+        }
         None if source.stream_trouble.is_some() => rows.push(("events", "not attached".to_owned())),
         None => (),
     }

@@ -70,7 +70,7 @@ impl Sources {
             }
             Err(_) => (),
         }
-        let parts = self.file.parent().unwrap_or(Path::new("/")).join("conf.d");
+        let parts = self.file.parent().unwrap_or_else(|| Path::new("/")).join("conf.d");
         let entries = match std::fs::read_dir(&parts) {
             Ok(entries) => entries,
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(files),

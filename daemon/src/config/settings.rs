@@ -83,7 +83,7 @@ pub fn policy(config: &Config, settings: &Settings) -> Policy {
         vhosts: settings.vhosts.is_some(),
         own_app: marathon.own_app.as_deref().and_then(|id| AppId::parse(id).ok()),
         invented_ports: (marathon.min_service_port_ip_per_task != 0)
-            .then(|| marathon.min_service_port_ip_per_task..=marathon.max_service_port_ip_per_task),
+            .then_some(marathon.min_service_port_ip_per_task..=marathon.max_service_port_ip_per_task),
         reserved: reserved(settings),
     }
 }

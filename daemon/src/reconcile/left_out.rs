@@ -65,7 +65,10 @@ impl LeftOut {
         }
         for (listener, why) in &self.listeners {
             if let Some(frontend) = state.frontends.remove(listener) {
-                issues.push(Issue::app(&frontend.owner.app, format!("port {} has no listener: {why}", frontend.owner.index)));
+                issues.push(Issue::app(
+                    &frontend.owner.app,
+                    format!("port {} has no listener: {why}", frontend.owner.index),
+                ));
             }
         }
         issues.sort();

@@ -72,11 +72,12 @@ fn claims<'a>(
             continue;
         }
         if backend.is_some_and(|backend| backend.mode == Mode::Tcp) {
-            issues.push(port.issue("VHOST", "hosts are routed in mode http only; remove HAPROXY_n_MODE tcp or the host"));
+            issues
+                .push(port.issue("VHOST", "hosts are routed in mode http only; remove HAPROXY_n_MODE tcp or the host"));
             continue;
         }
         let paths = &port.options.paths;
-        let weight = port.options.weight.unwrap_or(i32::from(!paths.prefixes.is_empty()));
+        let weight = port.options.weight.unwrap_or_else(|| i32::from(!paths.prefixes.is_empty()));
         for host in &port.options.hosts {
             let claim = |path| Claim { port, host, path, ignore_case: paths.ignore_case, weight };
             let entry = claims.entry(host.clone()).or_default();

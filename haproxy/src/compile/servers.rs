@@ -40,7 +40,10 @@ pub(super) fn of(port: &ServicePort<'_>, policy: &Policy, issues: &mut Vec<Issue
         };
         let name = names::server(host, addr, number);
         if !names.insert(name.clone()) {
-            issues.push(Issue::app(&port.app.id, format!("task {}: another task is at {addr} port {number} too", task.id)));
+            issues.push(Issue::app(
+                &port.app.id,
+                format!("task {}: another task is at {addr} port {number} too", task.id),
+            ));
             continue;
         }
         let check_port = check_index.and_then(|index| task.ports.get(index).copied().flatten());

@@ -53,7 +53,8 @@ fn policy() -> Policy {
 }
 
 fn state(apps: Vec<App>, policy: &Policy) -> (LbState, Vec<Issue>) {
-    let snapshot = Snapshot { apps: apps.into_iter().map(|app| (app.id.clone(), app)).collect(), ..Snapshot::default() };
+    let snapshot =
+        Snapshot { apps: apps.into_iter().map(|app| (app.id.clone(), app)).collect(), ..Snapshot::default() };
     compile(&snapshot, policy)
 }
 
@@ -76,10 +77,8 @@ fn table(state: &LbState, host: &str) -> Vec<String> {
 
 #[test]
 fn groups_decide_who_is_served_and_a_ports_own_group_alone_decides_for_it() {
-    let only = |names: &[&str]| Policy {
-        groups: Groups::Only(names.iter().map(|n| (*n).to_owned()).collect()),
-        ..policy()
-    };
+    let only =
+        |names: &[&str]| Policy { groups: Groups::Only(names.iter().map(|n| (*n).to_owned()).collect()), ..policy() };
     let both = || {
         vec![
             app("/none", &[1], &[], 1),
@@ -279,13 +278,7 @@ fn routes_go_by_weight_then_exactness_then_length() {
         &["/api=a0_1", "*=a1_2"],
         0,
     );
-    case(
-        "narrower wildcard first",
-        &[&[vhost("*.x.com")], &[vhost("*.b.x.com")]],
-        "*.b.x.com",
-        &["*=a1_2"],
-        0,
-    );
+    case("narrower wildcard first", &[&[vhost("*.x.com")], &[vhost("*.b.x.com")]], "*.b.x.com", &["*=a1_2"], 0);
     case(
         "case ignored shadows every case",
         &[&[vhost("x.com"), path("-i /api"), weight("2")], &[vhost("x.com"), path("/API/v2")]],

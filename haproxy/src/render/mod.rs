@@ -13,8 +13,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::Serialize;
 use tera::{Context, Tera};
 
-use crate::compile::Reserved;
 use crate::bundle::{Bind, BindAddr, Draft, MapName, Owner};
+use crate::compile::Reserved;
 use crate::model::{self, Frontend, LbState};
 use crate::text;
 use settings::Settings;

@@ -241,10 +241,11 @@ impl BackendView {
             }),
             revproxy: backend.revproxy_path.as_ref().map(|path| revproxy(path, &backend.hosts)),
             sticky: backend.sticky,
-            http_check: backend.check.as_ref().and_then(|check| check.http.as_ref()).map(|http| HttpCheckView {
-                uri: http.uri.to_string(),
-                timeout: http.timeout.as_secs(),
-            }),
+            http_check: backend
+                .check
+                .as_ref()
+                .and_then(|check| check.http.as_ref())
+                .map(|http| HttpCheckView { uri: http.uri.to_string(), timeout: http.timeout.as_secs() }),
             check: check(backend),
             servers: backend.servers.iter().map(|server| server_view(server, backend)).collect(),
         }
@@ -253,7 +254,7 @@ impl BackendView {
 
 fn server_view(server: &Server, backend: &Backend) -> ServerView {
     let checked = backend.check.is_some() || backend.sticky;
-    let port = server.check_port.or(backend.check.as_ref().and_then(|check| check.port)).filter(|_| checked);
+    let port = server.check_port.or_else(|| backend.check.as_ref()?.port).filter(|_| checked);
     ServerView {
         name: server.name.clone(),
         addr: match server.addr.ip() {

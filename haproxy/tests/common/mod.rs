@@ -1,5 +1,6 @@
 //! What the integration tests of this crate share: apps, a policy and settings.
 #![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
