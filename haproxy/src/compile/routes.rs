@@ -129,7 +129,7 @@ struct Kept<'a> {
 
 impl<'a> Kept<'a> {
     fn add(&mut self, claim: &Claim<'a>) {
-        let path = claim.path.map_or("", PathPrefix::as_str);
+        let path = prefix(claim);
         self.lengths.insert(path.len());
         if claim.ignore_case {
             self.folded.insert(path.to_ascii_lowercase(), claim.port);
@@ -140,7 +140,7 @@ impl<'a> Kept<'a> {
 
     /// Who already takes every request that `claim` could match.
     fn shadows(&self, claim: &Claim<'_>) -> Option<ServicePortRef<'a>> {
-        let path = claim.path.map_or("", PathPrefix::as_str);
+        let path = prefix(claim);
         let lower = path.to_ascii_lowercase();
         self.lengths.range(..=path.len()).find_map(|length| {
             let folded = self.folded.get(lower.get(..*length)?);
@@ -148,6 +148,14 @@ impl<'a> Kept<'a> {
             let exact = self.exact.get(path.get(..*length)?).filter(|_| !claim.ignore_case || *length == 0);
             folded.or(exact).copied()
         })
+    }
+}
+
+/// What a path must begin with. Every path begins with `/`, so that much is no condition.
+fn prefix<'a>(claim: &Claim<'a>) -> &'a str {
+    match claim.path.map(PathPrefix::as_str) {
+        None | Some("/") => "",
+        Some(path) => path,
     }
 }
 

@@ -257,6 +257,13 @@ fn routes_go_by_weight_then_exactness_then_length() {
         0,
     );
     case(
+        "/ is every path, so nothing is left for the plain host",
+        &[&[vhost("x.com"), path("/")], &[vhost("x.com")]],
+        "x.com",
+        &["/=a0_1"],
+        1,
+    );
+    case(
         "weight beats length",
         &[&[vhost("x.com"), path("/a"), weight("5")], &[vhost("x.com"), path("/a/b")]],
         "x.com",
