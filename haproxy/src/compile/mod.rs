@@ -10,7 +10,8 @@ mod ports;
 mod routes;
 mod servers;
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use crate::app::{AppId, Snapshot};
@@ -84,14 +85,11 @@ pub fn compile(snapshot: &Snapshot, policy: &Policy) -> (LbState, Vec<Issue>) {
         match state.backends.get(&port.backend) {
             Some(other) => issues.push(same_name(port, &other.owner)),
             None => {
-                let backend = backend(port, policy, &mut issues);
-                if backend.mode == Mode::Http {
-                    state.app_ids.entry(backend.owner.app.clone()).or_insert_with(|| port.backend.clone());
-                }
-                state.backends.insert(port.backend.clone(), backend);
+                state.backends.insert(port.backend.clone(), backend(port, policy, &mut issues));
             }
         }
     }
+    state.app_ids = first_http_ports(&state.backends);
     state.frontends = listeners::frontends(&ports, &state.backends, policy, &mut issues);
     if policy.vhosts {
         state.routes = routes::tables(&ports, &state.backends, &mut issues);
@@ -134,6 +132,14 @@ fn backend(port: &ServicePort<'_>, policy: &Policy, issues: &mut Vec<Issue>) -> 
         check,
         servers: servers::of(port, policy, issues),
     }
+}
+
+/// The http port of each app with the lowest number, as in marathon-lb: what 9091 means by the app.
+fn first_http_ports(backends: &BTreeMap<BackendId, Backend>) -> BTreeMap<AppId, BackendId> {
+    let mut http: Vec<_> = backends.iter().filter(|(_, backend)| backend.mode == Mode::Http).collect();
+    // The last of an app that is collected stays.
+    http.sort_by_key(|(_, backend)| Reverse(backend.port));
+    http.into_iter().map(|(id, backend)| (backend.owner.app.clone(), id.clone())).collect()
 }
 
 fn same_name(port: &ServicePort<'_>, winner: &Owner) -> Issue {
