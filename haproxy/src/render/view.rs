@@ -299,7 +299,7 @@ fn revproxy(path: &PathPrefix, hosts: &[Host]) -> RevproxyView {
         origin: if names.is_empty() { String::new() } else { format!("(https?://({})(:[0-9]+)?)?", names.join("|")) },
         prefix: log_format(prefix),
         rest: if names.is_empty() { r"\1" } else { r"\4" },
-        path: prefix.to_owned(),
+        path: regex(prefix),
     }
 }
 
