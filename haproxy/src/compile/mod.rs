@@ -115,6 +115,16 @@ fn backend(port: &ServicePort<'_>, policy: &Policy, issues: &mut Vec<Issue>) -> 
     let revproxy = http_only(options.revproxy_path.is_some(), "HTTP_BACKEND_REVPROXY_PATH");
     let redirect_root = http_only(options.redirect_root.is_some(), "HTTP_BACKEND_REDIR");
     let fitting_balance = !options.balance.http_only || http_only(true, "BALANCE");
+    if !http || options.hosts.is_empty() {
+        if options.auth.is_some() {
+            issues.push(
+                port.issue("AUTH", "only requests by host are asked for it: without VHOST and mode http nobody is"),
+            );
+        }
+        if options.redirect_to_https {
+            issues.push(port.issue("REDIRECT_TO_HTTPS", "needs VHOST and mode http; ignored"));
+        }
+    }
     Backend {
         owner: Owner { app: port.app.id.clone(), index: port.index },
         port: port.port,

@@ -72,8 +72,9 @@ fn claims<'a>(
             continue;
         }
         if backend.is_some_and(|backend| backend.mode == Mode::Tcp) {
-            issues
-                .push(port.issue("VHOST", "hosts are routed in mode http only; remove HAPROXY_n_MODE tcp or the host"));
+            let mode =
+                format!("hosts are routed in mode http only; remove HAPROXY_{}_MODE tcp or the host", port.index);
+            issues.push(port.issue("VHOST", mode));
             continue;
         }
         let paths = &port.options.paths;
