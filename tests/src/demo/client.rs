@@ -104,7 +104,7 @@ async fn ask_on(http: reqwest::Client, url: String, tally: Arc<Mutex<Tally>>) {
                 }
                 Err(why) => {
                     tally.failed += 1;
-                    tally.first_failure.get_or_insert(format!("{why:#}"));
+                    tally.first_failure.get_or_insert_with(|| format!("{why:#}"));
                 }
             }
         }
