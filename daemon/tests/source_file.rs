@@ -67,6 +67,29 @@ async fn follows_changes_in_place_and_by_rename() {
 }
 
 #[tokio::test]
+async fn a_change_that_leaves_no_trace_is_seen_if_it_comes_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("apps.json");
+    fs::write(&path, r#"[{"id":"/a"}]"#).unwrap();
+    let mut source = start(&path);
+    // Time stamps are coarse: the second write has the time of the first. A slow machine may need
+    // more than one try to be quick enough.
+    for _ in 0..20 {
+        let reads = source.status.borrow().fetch.ok;
+        fs::write(&path, r#"[{"id":"/a"}]"#).unwrap();
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        source.status.wait_for(|status| status.fetch.ok > reads).await.unwrap();
+        fs::write(&path, r#"[{"id":"/b"}]"#).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if source.snapshots.borrow().apps.contains_key(&AppId::parse("/b").unwrap()) {
+            return;
+        }
+    }
+    panic!("never seen");
+}
+
+#[tokio::test]
 async fn a_bad_file_keeps_the_last_good_one_and_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("apps.json");

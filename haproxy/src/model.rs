@@ -23,7 +23,7 @@ pub struct LbState {
     pub backends: BTreeMap<BackendId, Backend>,
     /// What 80 and 443 route by: a table for each host.
     pub routes: BTreeMap<Host, HostTable>,
-    /// What 9091 routes by: the first http port of each app.
+    /// What 9091 routes by: of each app the http port with the lowest number.
     pub app_ids: BTreeMap<AppId, BackendId>,
 }
 

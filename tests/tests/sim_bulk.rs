@@ -19,14 +19,11 @@ async fn thousands_of_tasks_are_loaded_and_one_is_moved() {
 
     let from = sim.event_position();
     let old = sim.move_task("/bench/app-7").unwrap();
-    sim::eventually("moved", async || {
-        let events = sim.events_since(from);
-        events.iter().any(|e| e.kind == "status_update_event" && e.body["taskStatus"] == "TASK_RUNNING")
-    })
-    .await;
+    let runs = |record: &e2e::sim::hub::Record| record.body["taskStatus"] == "TASK_RUNNING";
+    let running = sim.wait_event(from, runs, SOON).await.expect("moved");
     let events = sim.events_since(from);
     assert!(events.windows(2).all(|pair| pair[0].at <= pair[1].at && pair[0].sequence + 1 == pair[1].sequence));
-    let running = events.iter().find(|e| e.body["taskStatus"] == "TASK_RUNNING").unwrap();
+    assert!(running.at >= events[0].at);
     assert_ne!(running.body["taskId"], old.as_str());
     let address = format!("http://{}:{}/", running.body["host"].as_str().unwrap(), running.body["ports"][0]);
     assert_eq!(get(&address).await.json()["task"], running.body["taskId"], "the new task listens");

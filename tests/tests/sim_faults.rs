@@ -39,6 +39,17 @@ async fn each_fault_distorts_the_next_answer_only() {
     let bad = bent["apps"].as_array().unwrap().iter().find(|app| app["id"] == "/a2").unwrap();
     assert!(bad["labels"].is_array() && bad["tasks"].is_string());
 
+    sim.fault(Order {
+        path: Some("/v2/apps/a2".to_owned()),
+        count: Some(1),
+        ..Order::of(Fault::WrongTypes { app: None })
+    });
+    assert_eq!(get(&format!("{apps}/a2")).await.json()["app"]["instances"], "three");
+
+    sim.fault_next(Fault::NotUtf8, 1);
+    let answer = get(&apps).await;
+    assert!(answer.status == 200 && std::str::from_utf8(&answer.body).is_err());
+
     sim.fault_next(Fault::Huge { bytes: 1_000_000 }, 1);
     assert!(get(&apps).await.body.len() >= 1_000_000);
 

@@ -76,6 +76,21 @@ async fn events_during_a_fetch_become_exactly_one_more() {
 }
 
 #[tokio::test]
+async fn a_burst_is_one_fetch() {
+    let fake = Fake::with_apps(&apps(&["/a"]));
+    let mut config = config(&[fake.url()]);
+    config.timing.spacing = Duration::from_millis(400);
+    let mut source = Source::start(config);
+    source.until_apps(&["/a"]).await;
+    for _ in 0..10 {
+        fake.event("status_update_event");
+        pass(10).await;
+    }
+    pass(1000).await;
+    assert_eq!(fake.fetches(), 2);
+}
+
+#[tokio::test]
 async fn heartbeats_keep_a_stream_and_silence_ends_it() {
     let fake = Fake::with_apps(&apps(&["/a"]));
     let mut config = config(&[fake.url()]);
@@ -124,6 +139,18 @@ async fn a_200_that_ends_at_once_is_a_failure_with_growing_waits() {
     let status = source.status();
     assert_eq!(status.stream.trouble.unwrap().text, "closed by Marathon");
     assert!(status.stream.failed["closed"] >= 3);
+}
+
+#[tokio::test]
+async fn a_member_whose_streams_end_at_once_is_left_for_the_next() {
+    let ended = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+    let list = apps(&["/a"]);
+    let elected =
+        Fake::new(move |request| if request.is_events() { Reply::Raw(ended.into()) } else { Reply::json(&list) });
+    let leader = Fake::with_apps(&apps(&["/a"]));
+    let mut source = Source::start(config(&[elected.url(), leader.url()]));
+    source.until_status(|status| status.stream.member == Some(leader.url())).await;
+    assert_eq!(elected.attaches(), 1);
 }
 
 #[tokio::test]

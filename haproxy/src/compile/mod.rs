@@ -10,7 +10,8 @@ mod ports;
 mod routes;
 mod servers;
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use crate::app::{AppId, Snapshot};
@@ -84,14 +85,11 @@ pub fn compile(snapshot: &Snapshot, policy: &Policy) -> (LbState, Vec<Issue>) {
         match state.backends.get(&port.backend) {
             Some(other) => issues.push(same_name(port, &other.owner)),
             None => {
-                let backend = backend(port, policy, &mut issues);
-                if backend.mode == Mode::Http {
-                    state.app_ids.entry(backend.owner.app.clone()).or_insert_with(|| port.backend.clone());
-                }
-                state.backends.insert(port.backend.clone(), backend);
+                state.backends.insert(port.backend.clone(), backend(port, policy, &mut issues));
             }
         }
     }
+    state.app_ids = first_http_ports(&state.backends);
     state.frontends = listeners::frontends(&ports, &state.backends, policy, &mut issues);
     if policy.vhosts {
         state.routes = routes::tables(&ports, &state.backends, &mut issues);
@@ -117,6 +115,16 @@ fn backend(port: &ServicePort<'_>, policy: &Policy, issues: &mut Vec<Issue>) -> 
     let revproxy = http_only(options.revproxy_path.is_some(), "HTTP_BACKEND_REVPROXY_PATH");
     let redirect_root = http_only(options.redirect_root.is_some(), "HTTP_BACKEND_REDIR");
     let fitting_balance = !options.balance.http_only || http_only(true, "BALANCE");
+    if !http || options.hosts.is_empty() {
+        if options.auth.is_some() {
+            issues.push(
+                port.issue("AUTH", "only requests by host are asked for it: without VHOST and mode http nobody is"),
+            );
+        }
+        if options.redirect_to_https {
+            issues.push(port.issue("REDIRECT_TO_HTTPS", "needs VHOST and mode http; ignored"));
+        }
+    }
     Backend {
         owner: Owner { app: port.app.id.clone(), index: port.index },
         port: port.port,
@@ -134,6 +142,14 @@ fn backend(port: &ServicePort<'_>, policy: &Policy, issues: &mut Vec<Issue>) -> 
         check,
         servers: servers::of(port, policy, issues),
     }
+}
+
+/// The http port of each app with the lowest number, as in marathon-lb: what 9091 means by the app.
+fn first_http_ports(backends: &BTreeMap<BackendId, Backend>) -> BTreeMap<AppId, BackendId> {
+    let mut http: Vec<_> = backends.iter().filter(|(_, backend)| backend.mode == Mode::Http).collect();
+    // The last of an app that is collected stays.
+    http.sort_by_key(|(_, backend)| Reverse(backend.port));
+    http.into_iter().map(|(id, backend)| (backend.owner.app.clone(), id.clone())).collect()
 }
 
 fn same_name(port: &ServicePort<'_>, winner: &Owner) -> Issue {

@@ -54,6 +54,10 @@ pub(super) fn served<'a>(snapshot: &'a Snapshot, policy: &Policy, issues: &mut V
                 continue;
             }
             let Some(port) = options.port.or(number) else {
+                if inventor.is_some() && app.networking == Networking::Container && app.instances.is_empty() {
+                    // Suspended: its first task tells which ports to invent.
+                    continue;
+                }
                 issues.push(Issue::app(
                     &app.id,
                     format!("port {index} has no service port and is not served: give it one, or HAPROXY_{index}_PORT"),

@@ -72,8 +72,9 @@ fn claims<'a>(
             continue;
         }
         if backend.is_some_and(|backend| backend.mode == Mode::Tcp) {
-            issues
-                .push(port.issue("VHOST", "hosts are routed in mode http only; remove HAPROXY_n_MODE tcp or the host"));
+            let mode =
+                format!("hosts are routed in mode http only; remove HAPROXY_{}_MODE tcp or the host", port.index);
+            issues.push(port.issue("VHOST", mode));
             continue;
         }
         let paths = &port.options.paths;
@@ -129,7 +130,7 @@ struct Kept<'a> {
 
 impl<'a> Kept<'a> {
     fn add(&mut self, claim: &Claim<'a>) {
-        let path = claim.path.map_or("", PathPrefix::as_str);
+        let path = prefix(claim);
         self.lengths.insert(path.len());
         if claim.ignore_case {
             self.folded.insert(path.to_ascii_lowercase(), claim.port);
@@ -140,7 +141,7 @@ impl<'a> Kept<'a> {
 
     /// Who already takes every request that `claim` could match.
     fn shadows(&self, claim: &Claim<'_>) -> Option<ServicePortRef<'a>> {
-        let path = claim.path.map_or("", PathPrefix::as_str);
+        let path = prefix(claim);
         let lower = path.to_ascii_lowercase();
         self.lengths.range(..=path.len()).find_map(|length| {
             let folded = self.folded.get(lower.get(..*length)?);
@@ -148,6 +149,14 @@ impl<'a> Kept<'a> {
             let exact = self.exact.get(path.get(..*length)?).filter(|_| !claim.ignore_case || *length == 0);
             folded.or(exact).copied()
         })
+    }
+}
+
+/// What a path must begin with. Every path begins with `/`, so that much is no condition.
+fn prefix<'a>(claim: &Claim<'a>) -> &'a str {
+    match claim.path.map(PathPrefix::as_str) {
+        None | Some("/") => "",
+        Some(path) => path,
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn of(port: &ServicePort<'_>, policy: &Policy, issues: &mut Vec<Issue
         if !names.insert(name.clone()) {
             issues.push(Issue::app(
                 &port.app.id,
-                format!("task {}: another task is at {addr} port {number} too", task.id),
+                format!("task {}: another task is at {addr} port {number} too; one server stands for both", task.id),
             ));
             continue;
         }

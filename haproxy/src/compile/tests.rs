@@ -257,6 +257,13 @@ fn routes_go_by_weight_then_exactness_then_length() {
         0,
     );
     case(
+        "/ is every path, so nothing is left for the plain host",
+        &[&[vhost("x.com"), path("/")], &[vhost("x.com")]],
+        "x.com",
+        &["/=a0_1"],
+        1,
+    );
+    case(
         "weight beats length",
         &[&[vhost("x.com"), path("/a"), weight("5")], &[vhost("x.com"), path("/a/b")]],
         "x.com",
@@ -293,6 +300,15 @@ fn routes_go_by_weight_then_exactness_then_length() {
         &["/api=a0_1", "/api=a1_2"],
         0,
     );
+}
+
+#[test]
+fn the_id_of_an_app_means_its_lowest_http_port() {
+    let http = |n| (["HAPROXY_0_MODE", "HAPROXY_1_MODE"][n], "http");
+    let (state, _) =
+        state(vec![app("/a", &[9, 8], &[http(0), http(1)], 1), app("/b", &[1, 2], &[http(1)], 1)], &policy());
+    let ids: Vec<_> = state.app_ids.values().map(BackendId::as_str).collect();
+    assert_eq!(ids, ["a_8", "b_2"]);
 }
 
 #[test]

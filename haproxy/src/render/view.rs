@@ -229,7 +229,7 @@ impl BackendView {
             balance: backend.balance.to_string(),
             network_allowed: backend.network_allowed.iter().map(ToString::to_string).collect(),
             redirect_to_https: https.filter(|_| backend.redirect_to_https).map(|listen| match listen.port {
-                443 => "scheme https".to_owned(),
+                443 => "prefix https://%[var(txn.vhost)]".to_owned(),
                 port => format!("prefix https://%[var(txn.vhost)]:{port}"),
             }),
             auth_realm: backend.auth.as_ref().map(|auth| auth.realm.to_string()),
@@ -299,7 +299,7 @@ fn revproxy(path: &PathPrefix, hosts: &[Host]) -> RevproxyView {
         origin: if names.is_empty() { String::new() } else { format!("(https?://({})(:[0-9]+)?)?", names.join("|")) },
         prefix: log_format(prefix),
         rest: if names.is_empty() { r"\1" } else { r"\4" },
-        path: prefix.to_owned(),
+        path: regex(prefix),
     }
 }
 

@@ -13,9 +13,9 @@ use haproxy::master::{Master, Processes};
 use haproxy::reload::{Outcome, Reloader, Times};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// The installed HAProxy, or `BATON_TEST_HAPROXY` for a run against another release.
+/// The installed HAProxy, or `TEST_HAPROXY` for a run against another release.
 pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("BATON_TEST_HAPROXY").map_or_else(|| "/usr/sbin/haproxy".into(), PathBuf::from)
+    std::env::var_os("TEST_HAPROXY").map_or_else(|| "/usr/sbin/haproxy".into(), PathBuf::from)
 }
 
 pub(crate) struct Lab {

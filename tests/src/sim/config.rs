@@ -114,6 +114,9 @@ pub struct Config {
     pub leader_exits: bool,
     /// How long a member waits for a leader before it answers 503 or 502.
     pub leader_wait: Duration,
+    /// After which silence of the leader a standby cuts what it relays. The real one does so after 10 s, as often as
+    /// heartbeats come; off unless a test wants that.
+    pub proxy_read_timeout: Option<Duration>,
     /// Who may call.
     pub auth: Auth,
     /// 1.8 refuses `["hostname","UNIQUE",""]` as the real one does; off = accepted.
@@ -149,6 +152,7 @@ impl Config {
             not_ready: Duration::from_millis(500),
             leader_exits: false,
             leader_wait: Duration::from_millis(2500),
+            proxy_read_timeout: None,
             auth: Auth::Open,
             strict_constraints: true,
             max_deployments: 100,

@@ -1,4 +1,15 @@
 //! The control API: faults, agents, tasks and leadership on command, and the state for assertions. JSON over axum.
+//!
+//! - `GET /state`: agents, tasks, requests per member and kind, open streams, faults; `GET /events`: the last 200
+//! - `POST /faults` `{"fault":"empty_list"|"partial_list"|"wrong_types"|"not_utf8"|"huge"|"unavailable"|"empty_body"|
+//!   "bad_gateway"|"garbage"|"truncated"|"slow"|"hang"|"close"|"unauthorized", "member":0, "count":1, "path":"/v2/apps"}` (`drop` for
+//!   a partial list, `app` for wrong types, `bytes`, `ms`); `GET` lists, `DELETE` clears all faults, refusals, silence
+//! - `POST` and `DELETE /members/{n}/refuse`: connections are refused, or accepted again
+//! - `POST /streams/cut` `{"member":0,"mid_event":true}`, `POST /streams/silence` `{"member":0,"on":true}`
+//! - `POST /leader` `{"member":1}`: change of leader; `DELETE /leader`: nobody leads; `POST /health/forget`
+//! - `POST /agents/{name}` `{"address":"127.1.0.9"}`, `…/lose` `{"partitioned":true}`, `…/return`
+//! - `POST /tasks/{id}/crash`, `POST /tasks/{id}/mode` `{"mode":"healthy"|"unhealthy"|"slow"|"closing"|"hanging","ms":9}`
+//! - `POST /bulk` `{"apps":1000,"tasks":5,"listen":false}`, `POST /move` `{"app":"/bench/app-1"}`: for benchmarks
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};

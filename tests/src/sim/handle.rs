@@ -272,6 +272,22 @@ impl Sim {
         self.shared.hub.since(sequence)
     }
 
+    /// The first event from `sequence` on that is `wanted`, waiting for it; `None` when `limit` passes before.
+    pub async fn wait_event(&self, sequence: u64, wanted: impl Fn(&Record) -> bool, limit: Duration) -> Option<Record> {
+        let mut from = sequence;
+        let waiting = async {
+            loop {
+                let records = self.events_since(from);
+                if let Some(record) = records.iter().find(|record| wanted(record)) {
+                    return record.clone();
+                }
+                from = records.last().map_or(from, |record| record.sequence + 1);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(limit, waiting).await.ok()
+    }
+
     /// How many requests of `kind` (`apps`, `app`, `events`, …) a member (all: `None`) got.
     #[must_use]
     pub fn requests(&self, member: Option<usize>, kind: &str) -> u64 {

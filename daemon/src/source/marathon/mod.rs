@@ -1,8 +1,8 @@
 //! Follows a Marathon cluster: its event stream and its list of apps.
 //!
-//! [`run`] is one task with three loops side by side: [`stream`] keeps events coming and wishes
-//! for fetches, [`refetch`] fetches, [`publish`](super::publish) resolves hosts and publishes.
-//! They share a [`Cluster`]; a wish is all that goes from one to the other. Losing Marathon freezes
+//! [`run`] is one task with three loops side by side: `stream` keeps events coming and wishes
+//! for fetches, `refetch` fetches, [`publish`] resolves hosts and publishes.
+//! They share a `Cluster`; a wish is all that goes from one to the other. Losing Marathon freezes
 //! what was published last.
 
 pub mod auth;
