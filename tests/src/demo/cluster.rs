@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ impl Cluster {
         for app in [nginx(NGINX.1), tomcat()] {
             self.ask(Method::POST, "/v2/apps", Some(&app)).await?;
         }
-        self.settled().await?;
+        ensure!(self.sim.wait_settled(LONG).await, "the simulated tasks do not come up: {}", self.sim.state());
         Ok(SERVED.iter().chain([&UNSERVED]).map(|app| self.sim.instances(app).len()).sum())
     }
 
@@ -85,17 +85,6 @@ impl Cluster {
     /// When it refuses.
     pub(super) async fn command(&self, path: &str) -> anyhow::Result<String> {
         self.send(Method::POST, CONTROL, path, None).await
-    }
-
-    /// Waits until all tasks are where they should be.
-    ///
-    /// # Errors
-    /// When that takes too long.
-    pub(super) async fn settled(&self) -> anyhow::Result<()> {
-        if !self.sim.wait_settled(LONG).await {
-            bail!("the simulated tasks are not ready after {} s: {}", LONG.as_secs(), self.sim.state());
-        }
-        Ok(())
     }
 
     /// Where HAProxy has to send requests to now.

@@ -38,7 +38,9 @@ impl Host {
         for (program, package) in PROGRAMS {
             ensure!(in_path(program), "{program} is not installed: apt-get install {package}");
         }
-        let Ok(only) = lock(name) else { bail!("another demo is running; end it first (Ctrl-C where it runs)") };
+        let Ok(only) = lock(name) else {
+            bail!("a demo is running already: end it (Ctrl-C where it runs), or set DEMO_NAME={PREFIX}-2 for this one");
+        };
         clear(name)?;
         for dead in namespaces().filter(|other| other != name && lock(other).is_ok()) {
             clear(&dead)?;

@@ -88,8 +88,8 @@ impl Stage {
         self.screen.row(Mark::None, "asked", text);
     }
 
-    /// Waits until HAProxy knows the tasks that Marathon runs, all of them and no others, until the client has met
-    /// those of the web app, and until `done`; tells what `baton` did for that.
+    /// Waits until Marathon has done what it was asked for, HAProxy knows all tasks and no others, the client has met
+    /// those of the web app, and `done`; tells what `baton` did for that.
     ///
     /// # Errors
     /// When it takes too long.
@@ -100,7 +100,8 @@ impl Stage {
                 self.act.applied_at = report.applied.at;
                 self.act.applied.extend(changes(&report));
             }
-            let same = self.servers() == self.cluster.endpoints();
+            let settled = self.cluster.sim.wait_settled(Duration::ZERO).await;
+            let same = settled && self.servers() == self.cluster.endpoints();
             let met = || self.cluster.tasks(WEB.0).iter().all(|task| self.client.has_met(task));
             if same && !report.applied.pending && met() && done(&report) {
                 let text = format!("{}; {}", applied(&self.act.applied), serves(&report));
