@@ -1,3 +1,4 @@
 //! What the end-to-end tests and the demo share: the Marathon simulator and the lab.
 
+pub mod lab;
 pub mod sim;
