@@ -9,13 +9,15 @@ mod curl;
 mod task;
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use e2e::lab::baton::Baton;
 use e2e::lab::on_a_host;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpSocket;
 
 pub(crate) use curl::{curl, https};
 pub(crate) use task::Kind;
@@ -87,7 +89,7 @@ pub(crate) struct Host {
 }
 
 /// Runs `test` on a host where a `baton` serves `apps`. `marathon` and `haproxy` are further lines
-/// of these sections of its configuration; `DIR` in them and in labels is a directory of the test
+/// of these sections of its configuration; `{dir}` in them and in labels is a directory of the test
 /// with a certificate, `shop.pem`.
 pub(crate) fn host(apps: Vec<App>, marathon: &str, haproxy: &str, test: impl AsyncFnOnce(&Host) + Send + 'static) {
     let (marathon, haproxy) = (marathon.to_owned(), haproxy.to_owned());
@@ -100,7 +102,7 @@ pub(crate) fn host(apps: Vec<App>, marathon: &str, haproxy: &str, test: impl Asy
         let here = dir.path().to_str().unwrap();
         write(&dir, &apps);
         let toml = format!("[marathon]\nfile = \"{here}/apps.json\"\n{marathon}\n[haproxy]\n{haproxy}\n");
-        let baton = Baton::start(&toml.replace("DIR", here), &[]).await.unwrap();
+        let baton = Baton::start(&toml.replace("{dir}", here), &[]).await.unwrap();
         let served = |status: &Value| status["applied"]["revision"] == 1 && status["applied"]["pending"] == false;
         baton.until("served the apps", served).await.unwrap();
         test(&Host { baton, dir }).await;
@@ -122,10 +124,21 @@ impl Host {
     }
 }
 
+/// What a TCP client from `source` reads on a port; none if it is refused.
+pub(crate) async fn greeting(source: &str, port: u16) -> Option<String> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(source.parse().unwrap(), 0)).unwrap();
+    let mut stream = socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await.ok()?;
+    let mut text = Vec::new();
+    // A reset is an end as well.
+    let _ = stream.read_to_end(&mut text).await;
+    Some(String::from_utf8(text).unwrap().trim_end().to_owned())
+}
+
 fn write(dir: &TempDir, apps: &[App]) {
     let here = dir.path().to_str().unwrap();
     let apps: Vec<Value> = apps.iter().enumerate().map(|(position, app)| definition(position, app)).collect();
-    fs::write(dir.path().join("apps.json"), json!({"apps": apps}).to_string().replace("DIR", here)).unwrap();
+    fs::write(dir.path().join("apps.json"), json!({"apps": apps}).to_string().replace("{dir}", here)).unwrap();
 }
 
 fn definition(position: usize, app: &App) -> Value {
