@@ -1,6 +1,6 @@
 # The project's commands. `make check` is quick and changes nothing; `make test` is the whole gate.
 
-.PHONY: check test e2e demo bench packages build help
+.PHONY: check test e2e newer demo bench packages help
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
@@ -18,12 +18,20 @@ check: ## formatting, lints, unit tests, documentation, file rules (no root, no 
 	$(CARGO) test -p e2e --test tidy --quiet
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
-test: packages check e2e ## everything; as root, installs what it needs from Debian's packages
+test: packages check e2e newer ## everything; as root, installs what it needs from Debian's packages
 
 e2e: ## the tests with a real HAProxy, in network namespaces; as root
 	@tools/need-cargo
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace
+
+newer: ## the configuration and the reloads again with a newer HAProxy; as root
+	@tools/need-cargo
+	$(CARGO) build --workspace --bins
+	dir=$$(tools/newer-haproxy) && export PATH="$$dir:$$PATH" TEST_HAPROXY="$$dir/haproxy" && \
+	    $(CARGO) test -p baton --test golden && \
+	    $(CARGO) test -p haproxy --test reload --test labels_haproxy && \
+	    $(CARGO) test -p e2e --test follow --test reload
 
 demo: packages ## a simulated Marathon, a real HAProxy and a narrated minute; as root
 	@tools/need-cargo

@@ -25,7 +25,7 @@ use crate::admin::{self, ReloadRequest, Views};
 use crate::cli::binary;
 use crate::cli::load::Loader;
 use crate::config::origin::Origin;
-use crate::config::settings::{MASTER_SOCKET, Purpose, hard_stop_covers_tunnels};
+use crate::config::settings::{FD_HARD_LIMIT, MASTER_SOCKET, Purpose, hard_stop_covers_tunnels};
 use crate::config::{Config, Manage};
 use crate::reconcile::build::Builder;
 use crate::reconcile::{Nudge, Reconcile, ReconcileStatus};
@@ -86,9 +86,7 @@ pub async fn run(config: Config, loader: Loader) -> anyhow::Result<()> {
     let token = stop.clone();
     tasks.spawn(async move { ("admin", admin::serve(listener, views, reloads, token).await) });
     if config.haproxy.manage == Manage::Child {
-        if let Err(short) = child::raise_nofile(wanted_files(&config)) {
-            log::warn!("{short}");
-        }
+        raise_files(&config);
         let setup = child::Setup { binary, disk, socket, socket_mode: 0o660, times: child::Times::default() };
         let (nudges, token) = (nudges.clone(), stop.clone());
         tasks.spawn(async move {
@@ -250,9 +248,18 @@ fn builder(config: &Arc<Config>, features: &Features) -> anyhow::Result<Builder>
     })
 }
 
-/// Two for each connection, and some for listeners, checks and sockets.
-fn wanted_files(config: &Config) -> u64 {
-    u64::from(config.haproxy.maxconn.unwrap_or(50_000)) * 2 + 10_000
+/// HAProxy inherits the limit of open files: two for each connection, and some for listeners,
+/// checks and sockets.
+fn raise_files(config: &Config) {
+    let wanted = match config.haproxy.maxconn {
+        Some(maxconn) => u64::from(maxconn) * 2 + SPARE_FILES,
+        None => u64::from(FD_HARD_LIMIT),
+    };
+    let Err(short) = child::raise_nofile(wanted) else { return };
+    match config.haproxy.maxconn {
+        Some(_) => log::error!("HAProxy may refuse to start: {short}"),
+        None => log::warn!("HAProxy takes at most about {} connections: {short}", short.have / 2),
+    }
 }
 
 /// Tells systemd, where there is one.
@@ -261,6 +268,9 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
         log::warn!("systemd cannot be told: {why}");
     }
 }
+
+/// Open files of HAProxy that are no connection's.
+const SPARE_FILES: u64 = 5_000;
 
 /// How long an orderly stop may take, HAProxy's included.
 const DRAIN: Duration = Duration::from_secs(25);

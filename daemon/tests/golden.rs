@@ -133,7 +133,7 @@ fn default_cert(config: &Config) -> Option<Arc<str>> {
 fn snapshot(file: &Path) -> Snapshot {
     let body = fs::read(file).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
     let answer = wire::read(&body, Envelope::ObjectOrArray).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
-    let resolver = Resolver::new(|host| async move {
+    let resolver = Resolver::new(std::time::Duration::from_secs(60), |host| async move {
         let known = HOSTS.iter().find(|(name, _)| *name == host);
         known.map(|(_, addr)| vec![IpAddr::from(*addr)]).ok_or_else(|| io::ErrorKind::NotFound.into())
     });

@@ -39,7 +39,7 @@ impl fmt::Display for Issue {
 }
 
 /// `text` safe to print on one line: control characters and Unicode blanks shown as escapes, at
-/// most [`SHOWN`] characters of it.
+/// most 400 characters of it.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len().min(SHOWN));
     for (count, c) in text.chars().enumerate() {

@@ -1,5 +1,7 @@
 //! HTTP Basic and DC/OS tokens.
 
+#![allow(clippy::unwrap_used, reason = "a test; clippy exempts `#[test]` functions only")]
+
 mod sim;
 
 use std::time::Duration;
@@ -66,7 +68,7 @@ async fn a_service_account_buys_a_token_that_expires() {
     config.auth = Auth::Token {
         public_key: fixture_path("service-account.pub.pem"),
         uid: "baton".to_owned(),
-        lifetime: Duration::from_millis(400),
+        lifetime: Duration::from_millis(1200),
     };
     let sim = Sim::start(config).await.unwrap();
     let apps = format!("{}/v2/apps", sim.url(0));

@@ -19,14 +19,11 @@ async fn thousands_of_tasks_are_loaded_and_one_is_moved() {
 
     let from = sim.event_position();
     let old = sim.move_task("/bench/app-7").unwrap();
-    sim::eventually("moved", async || {
-        let events = sim.events_since(from);
-        events.iter().any(|e| e.kind == "status_update_event" && e.body["taskStatus"] == "TASK_RUNNING")
-    })
-    .await;
+    let runs = |record: &e2e::sim::hub::Record| record.body["taskStatus"] == "TASK_RUNNING";
+    let running = sim.wait_event(from, runs, SOON).await.expect("moved");
     let events = sim.events_since(from);
     assert!(events.windows(2).all(|pair| pair[0].at <= pair[1].at && pair[0].sequence + 1 == pair[1].sequence));
-    let running = events.iter().find(|e| e.body["taskStatus"] == "TASK_RUNNING").unwrap();
+    assert!(running.at >= events[0].at);
     assert_ne!(running.body["taskId"], old.as_str());
     let address = format!("http://{}:{}/", running.body["host"].as_str().unwrap(), running.body["ports"][0]);
     assert_eq!(get(&address).await.json()["task"], running.body["taskId"], "the new task listens");
@@ -47,10 +44,11 @@ async fn bulk_tasks_may_listen_or_share_a_listener() {
     sim.stop().await;
 
     let sim = start(Personality::V1_8).await;
-    let shared = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 4242);
-    sim.load(&Bulk { backing: BulkBacking::Shared(shared), ..Bulk::new(5, 2) }).unwrap();
-    let task = get(&format!("{}/v2/apps/bench/app-1", sim.url(0))).await.json()["app"]["tasks"][0].clone();
-    assert_eq!((&task["host"], &task["ports"]), (&serde_json::json!("127.0.0.1"), &serde_json::json!([4242])));
+    let any = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0);
+    sim.load(&Bulk { backing: BulkBacking::Shared(any), ..Bulk::new(5, 2) }).unwrap();
+    let tasks: Vec<_> = (0..5).flat_map(|n| sim.instances(&format!("/bench/app-{n}"))).collect();
+    assert!(tasks.len() == 10 && tasks.iter().all(|i| i.host == "127.0.0.1" && i.ports == tasks[0].ports));
+    assert_eq!(get(&format!("http://127.0.0.1:{}/", tasks[0].ports[0])).await.json()["app"], "shared");
     sim.stop().await;
 }
 

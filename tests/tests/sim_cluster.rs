@@ -1,5 +1,7 @@
 //! Leader and standbys: who answers, relays or redirects, and what a change of leader looks like.
 
+#![allow(clippy::unwrap_used, reason = "a test; clippy exempts `#[test]` functions only")]
+
 mod sim;
 
 use e2e::sim::{Config, Personality, Sim};
@@ -55,7 +57,8 @@ async fn standbys_of_1_4_relay_the_stream_and_of_1_8_redirect_it() {
 async fn a_flip_ends_streams_and_the_next_leader_is_not_ready_at_first() {
     for personality in BOTH {
         let mut config = Config::for_test(personality).members(2);
-        config.not_ready = std::time::Duration::from_millis(300);
+        config.not_ready = std::time::Duration::from_millis(600);
+        config.leader_exits = true;
         let sim = Sim::start(config).await.unwrap();
         let check = json!([{"protocol": "TCP", "intervalSeconds": 1, "portIndex": 0}]);
         sim.post_app(&json!({"id": "/web", "cmd": "x", "healthChecks": check})).unwrap();
@@ -65,6 +68,7 @@ async fn a_flip_ends_streams_and_the_next_leader_is_not_ready_at_first() {
         sim.flip_leader(None);
         stream.until(|s| s.ended).await;
         assert_eq!(sim.instances("/web")[0].healthy(), None, "forgotten");
+        assert!(tokio::net::TcpStream::connect(&sim.url(0)[7..]).await.is_err(), "the old leader's process has ended");
         eventually("member 1 leads", async || sim.leader() == Some(1)).await;
         let mut early = Stream::open(&format!("{}/v2/events", sim.url(1)), &[]).await;
         early.until(|s| s.ended).await;
@@ -109,4 +113,29 @@ async fn a_refusing_leader_is_felt_by_its_standbys() {
         assert_eq!(get(&format!("{}/v2/apps", sim.url(1))).await.status, 200);
         sim.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_relayed_stream_may_be_cut_when_it_is_quiet() {
+    let mut config = Config::for_test(Personality::V1_4).members(2);
+    config.proxy_read_timeout = Some(std::time::Duration::from_millis(100));
+    let sim = Sim::start(config).await.unwrap();
+    let mut stream = Stream::open(&format!("{}/v2/events", sim.url(1)), &[]).await;
+    stream.until(|s| s.ended).await;
+    assert_eq!(stream.kinds(), ["event_stream_attached"]);
+    eventually("the leader notices", async || sim.streams_open() == 0).await;
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn a_standby_answers_clients_that_have_finished_sending() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let sim = three(Personality::V1_8).await;
+    let mut socket = tokio::net::TcpStream::connect(&sim.url(1)[7..]).await.unwrap();
+    socket.write_all(b"GET /v2/apps HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    socket.shutdown().await.unwrap();
+    let mut text = String::new();
+    socket.read_to_string(&mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 OK") && text.ends_with("{\"apps\":[]}"), "{text}");
+    sim.stop().await;
 }

@@ -140,7 +140,7 @@ async fn a_lock_is_a_409_until_forced_or_rolled_back() {
         assert_eq!(get(&put).await.json()["app"]["instances"], 1);
         let again = back.json()["deploymentId"].as_str().unwrap().to_owned();
         assert_eq!(delete(&format!("{url}/v2/deployments/{again}?force=true")).await.status, 202);
-        assert_eq!(get(&format!("{url}/v2/deployments")).await.json(), json!([]));
+        eventually("none left", async || get(&format!("{url}/v2/deployments")).await.json() == json!([])).await;
         let unknown = delete(&format!("{url}/v2/deployments/{again}")).await;
         assert_eq!(
             (unknown.status, unknown.json()["message"].clone()),
@@ -268,5 +268,29 @@ async fn a_real_process_is_a_task_and_ends_with_it() {
     sim.delete_app("/py").unwrap();
     let socket = address[7..].trim_end_matches('/').to_owned();
     eventually("the process is gone", async || tokio::net::TcpStream::connect(&socket).await.is_err()).await;
+
+    // A process that ends by itself is a failed task, one of a stopped simulator is killed.
+    sim.post_app(&json!({"id": "/py", "cmd": "x", "instances": 1, "env": {"SIM_EXEC": "exit 3"}})).unwrap();
+    let failed = |record: &e2e::sim::hub::Record| record.body["taskStatus"] == "TASK_FAILED";
+    assert!(sim.wait_event(0, failed, SOON).await.is_some());
+    sim.put_app("/py", &json!({"env": {"SIM_EXEC": script}})).unwrap();
+    eventually("running", async || !sim.instances("/py").is_empty() && sim.instances("/py")[0].is_ready()).await;
+    let task = sim.instances("/py").remove(0);
+    let socket = format!("{}:{}", task.host, task.ports[0]);
+    eventually("listening", async || tokio::net::TcpStream::connect(&socket).await.is_ok()).await;
+    sim.stop().await;
+    eventually("killed", async || tokio::net::TcpStream::connect(&socket).await.is_err()).await;
+}
+
+#[tokio::test]
+async fn newer_marathons_refuse_too_many_deployments() {
+    let mut config = Config::for_test(Personality::V1_8);
+    config.max_deployments = 2;
+    let sim = Sim::start(config).await.unwrap();
+    sim.post_app(&stuck("/a")).unwrap();
+    sim.post_app(&stuck("/b")).unwrap();
+    let third = send("POST", &format!("{}/v2/apps", sim.url(0)), &web(1)).await;
+    assert!(third.status == 403 && third.text().contains("Max number (2) of running deployments is achieved"));
+    assert_eq!(send("POST", &format!("{}/v2/apps?force=true", sim.url(0)), &web(1)).await.status, 201);
     sim.stop().await;
 }

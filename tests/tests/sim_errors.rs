@@ -2,7 +2,7 @@
 
 mod sim;
 
-use e2e::sim::Personality;
+use e2e::sim::{Config, Personality, Sim};
 use serde_json::json;
 use sim::{BOTH, call, fixture, get, send, start};
 
@@ -137,4 +137,39 @@ async fn lists_are_filtered_by_id_cmd_and_label() {
     let bare = get(&format!("{url}/v2/apps")).await.json()["apps"][0].clone();
     assert!(bare.get("tasks").is_none() && bare["tasksRunning"] == 0 && bare["deployments"] == json!([]));
     sim.stop().await;
+}
+
+#[tokio::test]
+async fn service_ports_are_lowest_first_kept_and_exhaustible() {
+    for personality in BOTH {
+        let mut config = Config::for_test(personality);
+        config.service_ports = 10_000..=10_002;
+        let sim = Sim::start(config).await.unwrap();
+        let url = sim.url(0);
+        let ports = |app: &serde_json::Value| {
+            app["portDefinitions"].as_array().unwrap().iter().map(|d| d["port"].as_u64().unwrap()).collect::<Vec<_>>()
+        };
+        sim.post_app(&json!({"id": "/a", "cmd": "x", "instances": 0, "ports": [10_001]})).unwrap();
+        sim.post_app(&json!({"id": "/b", "cmd": "x", "instances": 0})).unwrap();
+        let two = send("PUT", &format!("{url}/v2/apps/b"), &json!({"ports": [0, 0]})).await;
+        assert_eq!(two.status, 200, "{}", two.text());
+        assert_eq!(
+            ports(&get(&format!("{url}/v2/apps/b")).await.json()["app"]),
+            [10_000, 10_002],
+            "the old one is kept"
+        );
+        let full = send("POST", &format!("{url}/v2/apps"), &json!({"id": "/c", "cmd": "x"})).await;
+        assert_eq!(
+            (full.status, full.json()),
+            (500, json!({"message": "All ports in the range [10000-10003) are already in use"}))
+        );
+        let taken = send(
+            "POST",
+            &format!("{url}/v2/apps"),
+            &json!({"id": "/d", "cmd": "x", "instances": 0, "ports": [10_001]}),
+        )
+        .await;
+        assert_eq!(taken.status, 201, "explicit numbers are taken as they are");
+        sim.stop().await;
+    }
 }

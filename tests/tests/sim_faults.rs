@@ -1,5 +1,7 @@
 //! Faults on command, by handle and by control API.
 
+#![allow(clippy::unwrap_used, reason = "a test; clippy exempts `#[test]` functions only")]
+
 mod sim;
 
 use std::time::Duration;
@@ -36,6 +38,17 @@ async fn each_fault_distorts_the_next_answer_only() {
     let bent = get(&apps).await.json();
     let bad = bent["apps"].as_array().unwrap().iter().find(|app| app["id"] == "/a2").unwrap();
     assert!(bad["labels"].is_array() && bad["tasks"].is_string());
+
+    sim.fault(Order {
+        path: Some("/v2/apps/a2".to_owned()),
+        count: Some(1),
+        ..Order::of(Fault::WrongTypes { app: None })
+    });
+    assert_eq!(get(&format!("{apps}/a2")).await.json()["app"]["instances"], "three");
+
+    sim.fault_next(Fault::NotUtf8, 1);
+    let answer = get(&apps).await;
+    assert!(answer.status == 200 && std::str::from_utf8(&answer.body).is_err());
 
     sim.fault_next(Fault::Huge { bytes: 1_000_000 }, 1);
     assert!(get(&apps).await.body.len() >= 1_000_000);
@@ -143,6 +156,9 @@ async fn the_control_api_does_what_the_handle_does() {
     eventually("member 1 leads", async || sim.leader() == Some(1)).await;
     ok(delete(&format!("{control}/leader")).await.status);
     assert_eq!(sim.leader(), None);
+    ok(send("POST", &format!("{control}/bulk"), &json!({"apps": 2, "tasks": 2})).await.status);
+    let moved = send("POST", &format!("{control}/move"), &json!({"app": "/bench/app-1"})).await.json();
+    assert!(moved["task"].as_str().unwrap().starts_with("bench_app-1.instance-"), "{moved}");
     ok(send("POST", &format!("{control}/health/forget"), &json!({})).await.status);
     assert!(get(&format!("{control}/events")).await.json().as_array().unwrap().len() > 10);
     sim.stop().await;

@@ -1,10 +1,12 @@
 //! Health checks: executed, shown, announced, and what failing them costs.
 
+#![allow(clippy::unwrap_used, reason = "a test; clippy exempts `#[test]` functions only")]
+
 mod sim;
 
 use std::time::Duration;
 
-use e2e::sim::{Mode, Personality};
+use e2e::sim::{Config, Mode, Personality, Sim};
 use serde_json::{Value, json};
 use sim::{BOTH, SOON, eventually, get, start};
 
@@ -14,14 +16,16 @@ fn checked(protocol: &str, more: Value) -> Value {
     json!({"id": "/web", "cmd": "serve", "instances": 1, "healthChecks": [check]})
 }
 
-fn kinds(sim: &e2e::sim::Sim, from: u64) -> Vec<&'static str> {
+fn kinds(sim: &Sim, from: u64) -> Vec<&'static str> {
     sim.events_since(from).iter().map(|event| event.kind).collect()
 }
 
 #[tokio::test]
 async fn results_are_absent_or_empty_before_the_first_and_then_shown() {
     for personality in BOTH {
-        let sim = start(personality).await;
+        let mut config = Config::for_test(personality);
+        config.second = Duration::from_millis(120);
+        let sim = Sim::start(config).await.unwrap();
         sim.post_app(&checked("HTTP", json!({"intervalSeconds": 20, "path": "/health"}))).unwrap();
         let url = format!("{}/v2/apps/web", sim.url(0));
         eventually("running", async || get(&url).await.json()["app"]["tasksRunning"] == 1).await;

@@ -35,7 +35,7 @@ pub struct Flags {
     #[arg(short = 'H', long, help_heading = "Source")]
     pub health_check: bool,
 
-    /// Ports are out of service unless HAPROXY_{n}_ENABLED is true
+    /// Ports are out of service unless HAPROXY_n_ENABLED is true
     #[arg(long, help_heading = "Source")]
     pub strict_mode: bool,
 

@@ -227,8 +227,8 @@ impl Default for Haproxy {
             timeouts: Timeouts::default(),
             default_options: ["dontlognull", "http-server-close", "redispatch"].map(Token::known).to_vec(),
             hard_stop_after: Time::seconds(3_660),
-            settle: Time::millis(20),
-            min_reload_spacing: Time::millis(500),
+            settle: Time::millis(10),
+            min_reload_spacing: Time::millis(250),
         }
     }
 }

@@ -118,7 +118,7 @@ pub const STATS_SOCKET: &str = "haproxy.sock";
 pub const MASTER_SOCKET: &str = "master.sock";
 
 /// Two open files a connection: enough for 50,000.
-const FD_HARD_LIMIT: u32 = 100_000;
+pub const FD_HARD_LIMIT: u32 = 100_000;
 
 /// Longer than any tunnel, so that a reload cuts nobody off.
 pub fn hard_stop_covers_tunnels(config: &Config) -> bool {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use haproxy::app::Snapshot;
 use haproxy::issue::Issue;
-use haproxy::reload::Outcome;
+use haproxy::reload::{How, Outcome};
 use tokio::sync::watch;
 
 use crate::status::{AppliedReport, TroubleReport, millis, seconds};
@@ -62,9 +62,8 @@ impl Reporter {
 
     /// An attempt ended.
     pub(super) fn ended(&self, outcome: &Outcome, built: &Built, snapshot: &Snapshot, reasons: &str) {
-        let how = "reload";
         match outcome {
-            Outcome::Applied { digest, took, warnings, workers_old } => {
+            Outcome::Applied { digest, how, took, warnings, workers_old } => {
                 for warning in warnings {
                     log::warn!("HAProxy warns: {warning}");
                 }
@@ -80,12 +79,12 @@ impl Reporter {
         self.status.send_modify(|status| {
             let applied = &mut status.applied;
             match outcome {
-                Outcome::Applied { digest, took, .. } => {
+                Outcome::Applied { digest, how, took, .. } => {
                     applied.digest = Some(digest.to_string());
                     applied.at = Some(seconds(SystemTime::now()));
-                    applied.how = Some(how.to_owned());
+                    applied.how = Some(how.to_string());
                     applied.took_ms = Some(millis(*took));
-                    applied.reloads += u64::from(how == "reload");
+                    applied.reloads += u64::from(*how == How::Reload);
                 }
                 Outcome::Unchanged { digest } => applied.digest = Some(digest.to_string()),
                 Outcome::Rejected(_) | Outcome::Unbindable(_) | Outcome::Reverted { .. } | Outcome::Failed { .. } => {

@@ -89,7 +89,7 @@ pub async fn run(
 /// # Errors
 /// When it cannot be read or holds no list of apps.
 pub async fn once(path: &Path) -> Result<Snapshot, FileError> {
-    let read = blocking(path, |path| read(path)).await?;
+    let read = blocking(path, read).await?;
     Ok(publish::once(read.answer, Resolver::system()).await)
 }
 
@@ -181,7 +181,12 @@ fn read(path: &Path) -> Result<Content, FileError> {
 async fn blocking<T: Send + 'static>(path: &Path, work: impl FnOnce(&Path) -> T + Send + 'static) -> T {
     let path = path.to_owned();
     let done = tokio::task::spawn_blocking(move || work(&path)).await;
-    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    match done {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is shutting down and drops us with it.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 fn succeeded(config: &FileConfig, status: &watch::Sender<SourceStatus>, read: &Content) {

@@ -14,6 +14,13 @@ pub struct HealthMemory {
 }
 
 impl HealthMemory {
+    /// Remembers what these apps' tasks were last known to be.
+    pub fn of(apps: &BTreeMap<AppId, App>) -> Self {
+        let instances = apps.values().flat_map(|app| &app.instances);
+        let known = instances.filter(|instance| instance.health != Health::Unknown);
+        Self { verdicts: known.map(|instance| (instance.id.clone(), instance.health)).collect() }
+    }
+
     /// Gives tasks of unknown health their last verdict and learns from the others. Tasks that are
     /// not listed any more are forgotten.
     pub fn recall(&mut self, apps: &mut BTreeMap<AppId, App>) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use haproxy::app::Snapshot;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::marathon::wire::Answer;
 use super::resolve::Resolver;
@@ -20,24 +20,20 @@ pub async fn run(
     mut resolver: Resolver,
     snapshots: &watch::Sender<Arc<Snapshot>>,
 ) {
-    let mut latest: Option<Answer> = None;
+    resolver.remember(&snapshots.borrow().apps);
     let mut due: Option<Instant> = None;
     loop {
         tokio::select! {
             answer = answers.recv() => {
                 let Some(answer) = answer else { return };
                 resolver.want(&answer.apps);
-                latest = Some(answer);
-                due = Some(Instant::now());
+                publish(answer, &resolver, snapshots);
             }
             () = resolver.changed() => due = due.or_else(|| Some(Instant::now() + GATHER)),
-            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => (),
-        }
-        if due.is_some_and(|due| due <= Instant::now()) {
-            due = None;
-            if let Some(answer) = &mut latest {
-                resolver.fill(&mut answer.apps);
-                publish(answer, snapshots);
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                due = None;
+                let last = snapshots.borrow().clone();
+                publish(Answer { apps: last.apps.clone(), issues: last.issues.clone() }, &resolver, snapshots);
             }
         }
     }
@@ -51,17 +47,19 @@ pub async fn once(mut answer: Answer, mut resolver: Resolver) -> Snapshot {
     Snapshot { apps: answer.apps, issues: answer.issues, revision: 1 }
 }
 
-fn publish(answer: &Answer, snapshots: &watch::Sender<Arc<Snapshot>>) {
+fn publish(mut answer: Answer, resolver: &Resolver, snapshots: &watch::Sender<Arc<Snapshot>>) {
+    resolver.fill(&mut answer.apps);
+    let Answer { apps, issues } = answer;
     snapshots.send_if_modified(|current| {
-        let same = current.apps == answer.apps && current.issues == answer.issues;
-        if same && current.revision > 0 {
+        if current.revision > 0 && current.apps == apps && current.issues == issues {
             return false;
         }
         let revision = current.revision + 1;
-        *current = Arc::new(Snapshot { apps: answer.apps.clone(), issues: answer.issues.clone(), revision });
-        log::debug!(revision, apps = current.apps.len(), issues = current.issues.len(); "published a snapshot");
+        log::debug!(revision, apps = apps.len(), issues = issues.len(); "publishing a snapshot");
+        *current = Arc::new(Snapshot { apps, issues, revision });
         true
     });
 }
 
+/// Lookups that answer one after the other are published together.
 const GATHER: Duration = Duration::from_millis(20);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use haproxy::app::{App, AppId, Networking};
+use haproxy::app::{App, AppId, Instance, Networking};
 use tokio::time::Instant;
 
 /// Addresses of the hosts that are wanted now.
@@ -22,6 +22,7 @@ pub struct Resolver {
     hosts: HashMap<String, Host>,
     waiting: VecDeque<String>,
     flying: FuturesUnordered<Flight>,
+    refresh: Duration,
     refresh_at: Instant,
 }
 
@@ -39,15 +40,15 @@ type Flight = Pin<Box<dyn Future<Output = (String, io::Result<Vec<IpAddr>>)> + S
 impl Resolver {
     /// Asks the system's resolver.
     pub fn system() -> Self {
-        Self::new(|host| async move {
+        Self::new(REFRESH, |host| async move {
             let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, 0))).await;
             let addresses = found.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             Ok(addresses.map(|socket| socket.ip()).collect())
         })
     }
 
-    /// Asks `lookup`.
-    pub fn new<L, F>(lookup: L) -> Self
+    /// Asks `lookup`, again for every name after each `refresh`.
+    pub fn new<L, F>(refresh: Duration, lookup: L) -> Self
     where
         L: Fn(String) -> F + Send + 'static,
         F: Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static,
@@ -57,22 +58,31 @@ impl Resolver {
             hosts: HashMap::new(),
             waiting: VecDeque::new(),
             flying: FuturesUnordered::new(),
-            refresh_at: Instant::now() + REFRESH,
+            refresh,
+            refresh_at: Instant::now() + refresh,
         }
+    }
+
+    /// Takes over the addresses of a snapshot from the store, until lookups say otherwise.
+    pub fn remember(&mut self, apps: &BTreeMap<AppId, App>) {
+        for instance in named_instances(apps) {
+            self.hosts.insert(instance.host.clone(), Host { addr: instance.addr, failing: false });
+        }
+        self.waiting = self.hosts.keys().cloned().collect();
     }
 
     /// From now on the hosts of these apps are wanted, and no others.
     pub fn want(&mut self, apps: &BTreeMap<AppId, App>) {
         let mut known = std::mem::take(&mut self.hosts);
-        for host in named_hosts(apps) {
+        for Instance { host, .. } in named_instances(apps) {
             if self.hosts.contains_key(host) {
                 continue;
             }
             let entry = known.remove(host).unwrap_or_else(|| {
-                self.waiting.push_back(host.to_owned());
+                self.waiting.push_back(host.clone());
                 Host::default()
             });
-            self.hosts.insert(host.to_owned(), entry);
+            self.hosts.insert(host.clone(), entry);
         }
         self.launch();
     }
@@ -91,11 +101,6 @@ impl Resolver {
         }
     }
 
-    /// Whether some lookup has not answered yet.
-    pub fn is_busy(&self) -> bool {
-        !self.flying.is_empty()
-    }
-
     /// Waits until an address has changed. May be dropped at any time and called again.
     pub async fn changed(&mut self) {
         loop {
@@ -107,7 +112,7 @@ impl Resolver {
                     }
                 }
                 () = tokio::time::sleep_until(self.refresh_at) => {
-                    self.refresh_at = Instant::now() + REFRESH;
+                    self.refresh_at = Instant::now() + self.refresh;
                     if self.flying.is_empty() {
                         self.waiting = self.hosts.keys().cloned().collect();
                         self.launch();
@@ -158,9 +163,9 @@ impl Resolver {
     }
 }
 
-fn named_hosts(apps: &BTreeMap<AppId, App>) -> impl Iterator<Item = &str> {
+fn named_instances(apps: &BTreeMap<AppId, App>) -> impl Iterator<Item = &Instance> {
     let named = apps.values().filter(|app| app.networking != Networking::Container);
-    named.flat_map(|app| &app.instances).map(|i| i.host.as_str()).filter(|host| host.parse::<IpAddr>().is_err())
+    named.flat_map(|app| &app.instances).filter(|instance| instance.host.parse::<IpAddr>().is_err())
 }
 
 /// IPv4 first; the address in use stays while it is among the answers (round-robin DNS).

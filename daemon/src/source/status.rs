@@ -60,7 +60,7 @@ pub struct StreamStatus {
     pub last_byte: Option<Instant>,
     /// When the last event came.
     pub last_event: Option<Instant>,
-    /// Why there is no stream now.
+    /// Why there is no stream, or was none a moment ago: kept until a new one has proven itself.
     pub trouble: Option<Trouble>,
     /// How often a stream was opened.
     pub attached: u64,

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::disk::{Disk, DiskError, Found};
 use crate::master::Master;
@@ -83,9 +83,20 @@ pub struct Supervisor {
 
 #[derive(Debug)]
 enum State {
-    Idle { until: Instant },
-    Starting { process: Process, from: Found, deadline: Instant },
-    Running { process: Process, since: Instant },
+    Idle {
+        until: Instant,
+    },
+    /// `look`: when to ask next whether a worker is up.
+    Starting {
+        process: Process,
+        from: Found,
+        deadline: Instant,
+        look: Instant,
+    },
+    Running {
+        process: Process,
+        since: Instant,
+    },
     Stopped,
 }
 
@@ -192,18 +203,22 @@ impl Supervisor {
                         return event;
                     }
                 }
-                State::Starting { process, from, deadline } => {
-                    let (pid, from, deadline) = (process.pid(), *from, *deadline);
+                State::Starting { process, from, deadline, look } => {
+                    let (pid, from, limit) = (process.pid(), *from, self.setup.times.ready);
                     let error = tokio::select! {
                         status = process.ended() => match status {
                             Some(status) => StartError::Exited { status },
-                            None => StartError::Slow { limit: self.setup.times.ready },
+                            None => StartError::Slow { limit },
                         },
-                        () = ready(&self.master, pid, self.setup.times.poll) => {
-                            self.run_from_now();
-                            return Event::Started { pid, from };
+                        up = is_up(&self.master, pid, *look) => {
+                            if up {
+                                self.run_from_now();
+                                return Event::Started { pid, from };
+                            }
+                            *look = Instant::now() + self.setup.times.poll;
+                            continue;
                         }
-                        () = sleep_until(deadline) => StartError::Slow { limit: self.setup.times.ready },
+                        () = sleep_until(*deadline) => StartError::Slow { limit },
                     };
                     process.kill_group();
                     return Event::NotStarted { error, restart_in: self.pause() };
@@ -249,12 +264,11 @@ impl Supervisor {
 
     /// Adopts what runs, or starts the current configuration if there is one.
     async fn begin(&mut self) -> Option<Event> {
-        if let Ok(running) = self.master.processes().await {
-            if let Some(process) = Process::adopt(running.master.pid, self.setup.times.poll) {
-                let pid = process.pid();
-                self.state = State::Running { process, since: Instant::now() };
-                return Some(Event::Adopted { pid });
-            }
+        let running = self.master.processes().await.ok();
+        if let Some(process) = running.and_then(|found| Process::adopt(found.master.pid, self.setup.times.poll)) {
+            let pid = process.pid();
+            self.state = State::Running { process, since: Instant::now() };
+            return Some(Event::Adopted { pid });
         }
         let from = match self.setup.disk.recover() {
             Ok(Found::Nothing) => {
@@ -271,7 +285,7 @@ impl Supervisor {
         match Process::start(&self.setup.binary, args) {
             Ok(process) => {
                 let deadline = Instant::now() + self.setup.times.ready;
-                self.state = State::Starting { process, from, deadline };
+                self.state = State::Starting { process, from, deadline, look: Instant::now() };
                 None
             }
             Err(source) => {
@@ -302,12 +316,8 @@ impl Supervisor {
     }
 }
 
-/// Returns when this master says that it has a worker.
-async fn ready(master: &Master, pid: u32, poll: Duration) {
-    loop {
-        sleep(poll).await;
-        if master.processes().await.is_ok_and(|found| found.master.pid == pid && !found.workers.is_empty()) {
-            return;
-        }
-    }
+/// Asks, at that time, whether this master has a worker.
+async fn is_up(master: &Master, pid: u32, at: Instant) -> bool {
+    sleep_until(at).await;
+    master.processes().await.is_ok_and(|found| found.master.pid == pid && !found.workers.is_empty())
 }

@@ -5,7 +5,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// The limit could not be raised as far as wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("open files are limited to {have}, wanted {wanted}: raise LimitNOFILE= or lower haproxy.maxconn")]
+#[error(
+    "open files are limited to {have}, wanted {wanted}: raise LimitNOFILE= (or ulimit -n), or lower haproxy.maxconn"
+)]
 pub struct NofileShort {
     /// What was asked for.
     pub wanted: u64,

@@ -1,10 +1,11 @@
 //! The second half of the cycle: reload until a new worker answers with the digest, or go back.
 //!
 //! HAProxy before 2.7 answers nothing to `reload`; then the counters of `show proc` tell a failed
-//! load from one still under way. Two reloads close together can lose the later configuration, so
-//! what the new worker runs is compared and the reload repeated.
+//! load from one still under way. Reloads close together (an operator's `kill -USR2`) can lose the
+//! later configuration or the command, so what the new worker runs is compared and the reload repeated.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
@@ -13,7 +14,7 @@ use crate::bundle::{Bundle, Digest};
 use crate::check::said;
 use crate::child::process::start_time;
 use crate::disk::Previous;
-use crate::master::{Processes, Reload};
+use crate::master::{Info, MasterError, Processes, Reload};
 
 /// A reload that did not come to its end.
 #[derive(Debug)]
@@ -36,12 +37,15 @@ impl Reloader {
         let mut reloads = before.processes.master.reloads;
         for _ in 0..ATTEMPTS {
             let deadline = Instant::now() + self.times.reload;
-            let silent = match self.master.reload(self.times.reload).await? {
+            let silent = match self.trigger(before, deadline).await? {
                 Reload::Silent => true,
                 Reload::Answered { success: true, .. } => false,
                 Reload::Answered { success: false, log } => return Err(Broken { error: ReloadError::LoadFailed, log }),
             };
-            let (found, now) = self.next_worker(before, worker, silent.then_some(reloads), deadline).await?;
+            let Some((found, now)) = self.next_worker(before, worker, silent.then_some(reloads), deadline).await?
+            else {
+                continue;
+            };
             if found.digest() == Some(digest) {
                 return Ok(now);
             }
@@ -49,6 +53,22 @@ impl Reloader {
         }
         let runs = self.master.running().await?;
         Err(ReloadError::Other { runs }.into())
+    }
+
+    /// Sends `reload`; while the master executes itself anew for somebody else, its socket refuses.
+    async fn trigger(&self, before: &Before, deadline: Instant) -> Result<Reload, Broken> {
+        loop {
+            match self.master.reload(self.times.reload).await {
+                Ok(answer) => return Ok(answer),
+                Err(_) if start_time(before.processes.master.pid).is_none() => {
+                    return Err(ReloadError::MasterGone.into());
+                }
+                Err(error @ MasterError::Unreachable { .. }) if error.may_pass() && Instant::now() < deadline => {
+                    sleep(self.times.poll).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Waits for whoever starts HAProxy for the first time.
@@ -66,34 +86,36 @@ impl Reloader {
         Err(ReloadError::Slow { limit: self.times.reload }.into())
     }
 
-    /// The first worker after `worker`, and the processes then. After a silent reload, `reloads`
-    /// is the count before it.
+    /// The first worker after `worker`, and the processes then. After a silent reload, `reloads` is
+    /// the count before it; none if that reload got lost in a reload by somebody else.
     async fn next_worker(
         &self,
         before: &Before,
         worker: u32,
         reloads: Option<u32>,
         deadline: Instant,
-    ) -> Result<(crate::master::Info, Processes), Broken> {
+    ) -> Result<Option<(Info, Processes)>, Broken> {
         let master = before.processes.master.pid;
+        let lost = Instant::now() + LOST;
         while Instant::now() < deadline {
-            let found = match self.master.processes().await {
+            match self.master.processes().await {
                 Ok(now) if now.master.pid != master => return Err(ReloadError::MasterGone.into()),
-                Ok(now) if reloads.is_some_and(|reloads| now.master.reloads <= reloads) => None,
+                Ok(now) if reloads.is_some_and(|reloads| now.master.reloads <= reloads) => {
+                    if Instant::now() >= lost {
+                        return Ok(None);
+                    }
+                }
                 Ok(now) if reloads.is_some() && now.failed > 0 => return Err(ReloadError::LoadFailed.into()),
                 Ok(now) => match self.master.info().await {
-                    Ok(info) if info.pid != worker => Some((info, now)),
+                    Ok(info) if info.pid != worker => return Ok(Some((info, now))),
                     Err(error) if !error.may_pass() => return Err(error.into()),
-                    Ok(_) | Err(_) => None,
+                    Ok(_) | Err(_) => (),
                 },
                 Err(error) if !error.may_pass() => return Err(error.into()),
                 Err(_) if start_time(master).is_none() => return Err(ReloadError::MasterGone.into()),
-                Err(_) => None,
-            };
-            match found {
-                Some(found) => return Ok(found),
-                None => sleep(self.times.poll).await,
+                Err(_) => (),
             }
+            sleep(self.times.poll).await;
         }
         Err(ReloadError::Slow { limit: self.times.reload }.into())
     }
@@ -134,12 +156,17 @@ impl Reloader {
         match to {
             Some(digest) => self.reload_to(digest, &now).await.map(drop),
             None => {
-                self.master.reload(self.times.reload).await?;
-                self.next_worker(&now, now.info.pid, None, Instant::now() + self.times.reload).await.map(drop)
+                let deadline = Instant::now() + self.times.reload;
+                self.trigger(&now, deadline).await?;
+                self.next_worker(&now, now.info.pid, None, deadline).await.map(drop)
             }
         }
     }
 }
 
-/// A reload is repeated when the new worker had read an earlier configuration.
-const ATTEMPTS: u32 = 3;
+/// A reload is repeated when the new worker had read an earlier configuration, or it got lost.
+const ATTEMPTS: u32 = 5;
+
+/// A master that answers and has not begun to reload after this long will not: 2.6 begins before
+/// it does anything else.
+const LOST: Duration = Duration::from_millis(500);

@@ -23,7 +23,7 @@ mod confirm;
 mod outcome;
 pub mod queue;
 
-pub use outcome::{Outcome, Rejection, ReloadError};
+pub use outcome::{How, Outcome, Rejection, ReloadError};
 
 /// The times and limits of the cycle.
 #[derive(Debug, Clone, Copy)]
@@ -141,7 +141,8 @@ impl Reloader {
             Ok(processes) => {
                 self.remember(digest).await?;
                 let workers_old = processes.old_workers.len();
-                Ok(Outcome::Applied { digest, took: began.elapsed(), warnings, workers_old })
+                let how = if before.is_some() { How::Reload } else { How::Start };
+                Ok(Outcome::Applied { digest, how, took: began.elapsed(), warnings, workers_old })
             }
             Err(broken) => Ok(self.revert(bundle, before.as_ref(), previous, broken).await),
         }

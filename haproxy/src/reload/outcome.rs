@@ -16,6 +16,8 @@ pub enum Outcome {
     Applied {
         /// The bundle.
         digest: Digest,
+        /// How it came to run.
+        how: How,
         /// The whole cycle, check included.
         took: Duration,
         /// What HAProxy complained about nevertheless.
@@ -51,6 +53,24 @@ pub enum Outcome {
         /// What went wrong when undoing it; then HAProxy's state is unknown.
         undo: Option<ReloadError>,
     },
+}
+
+/// How a bundle came to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// HAProxy was started with it.
+    Start,
+    /// A running HAProxy was reloaded.
+    Reload,
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::Reload => "reload",
+        })
+    }
 }
 
 impl Outcome {

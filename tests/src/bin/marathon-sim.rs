@@ -1,5 +1,6 @@
 //! `marathon-sim`: a simulated Marathon cluster on the command line, for the demo and for trying things by hand.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -15,13 +16,24 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Open files wanted: a listener per task and its clients.
 const OPEN_FILES: u64 = 65_536;
 
+/// What `--help` ends with.
+const EXAMPLES: &str = "\
+Try:
+  marathon-sim --listen 127.0.0.1:8080 --listen 127.0.0.1:8081 --control 127.0.0.1:8090 --load group.json
+  curl 127.0.0.1:8080/v2/apps?embed=apps.tasks
+  curl -N -H 'Accept: text/event-stream' 127.0.0.1:8080/v2/events
+  curl -H 'Content-Type: application/json' -d '{\"fault\":\"empty_list\",\"count\":1}' 127.0.0.1:8090/faults
+  curl -X POST 127.0.0.1:8090/agents/127.1.0.1/lose
+  curl -H 'Content-Type: application/json' -d '{\"member\":1}' 127.0.0.1:8090/leader
+  curl 127.0.0.1:8090/state";
+
 /// A simulated Marathon cluster: REST API, event stream, leader and standbys, tasks that really listen.
 ///
 /// Tasks answer HTTP with JSON that names the app, the task, and the request they got. An app whose environment has
 /// SIM_TASK=tcp greets and echoes over TCP; one with SIM_EXEC="redis-server --port $PORT0 --bind $HOST" runs that
 /// process.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = EXAMPLES)]
 struct Arguments {
     /// Generation of Marathon to imitate: 1.4 or 1.8
     #[arg(long, default_value = "1.8", value_name = "VERSION")]
@@ -71,6 +83,12 @@ struct Arguments {
     /// Milliseconds that one second of Marathon's takes: health checks, grace periods, back-off
     #[arg(long, default_value_t = 1000, value_name = "MS")]
     second: u64,
+    /// Let 1.8 accept ["hostname","UNIQUE",""], which the real one refuses
+    #[arg(long)]
+    lenient_constraints: bool,
+    /// Network of apps that ask for a user network without naming it
+    #[arg(long, value_name = "NAME")]
+    default_network_name: Option<String>,
     /// Seed of the choice of ports and ids
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -124,6 +142,8 @@ fn config(arguments: &Arguments) -> Result<Config> {
     config.killing = Duration::from_millis(arguments.task_kill);
     config.second = Duration::from_millis(arguments.second.max(1));
     config.seed = arguments.seed;
+    config.strict_constraints = !arguments.lenient_constraints;
+    config.default_network = arguments.default_network_name.clone();
     if let Some(credentials) = &arguments.http_credentials {
         let Some((user, password)) = credentials.split_once(':') else {
             bail!("--http-credentials: expected USER:PASSWORD");
@@ -165,14 +185,12 @@ fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     if range.is_empty() { Err(format!("{text} is an empty range")) } else { Ok(range) }
 }
 
-/// A line for whoever waits for the simulator.
-#[allow(clippy::print_stdout, reason = "the ready line is this program's only output")]
+/// A line for whoever waits for the simulator; nobody listening is no reason to end.
 fn say(text: &str) {
-    println!("{text}");
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// A line for the user.
-#[allow(clippy::print_stderr, reason = "warnings and the reason for a failure")]
 fn say_wrong(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -17,6 +17,7 @@ use tokio::process::{Child, Command};
 pub struct Baton {
     child: Child,
     dir: TempDir,
+    flags: Vec<String>,
 }
 
 impl Baton {
@@ -36,18 +37,23 @@ impl Baton {
     /// As `start`.
     pub async fn start_in(dir: TempDir, toml: &str, flags: &[&str]) -> anyhow::Result<Self> {
         write_config(dir.path(), toml)?;
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self::launch(dir, flags).await
+    }
+
+    async fn launch(dir: TempDir, flags: Vec<String>) -> anyhow::Result<Self> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.path().join("log"))?;
         let child = Command::new(binary("baton")?)
             .arg("run")
             .arg("--config")
             .arg(dir.path().join("baton.toml"))
-            .args(flags)
+            .args(&flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .context("start baton")?;
-        let mut baton = Self { child, dir };
+        let mut baton = Self { child, dir, flags };
         for _ in 0..1_000 {
             if baton.status().await.is_ok() {
                 return Ok(baton);
@@ -126,6 +132,17 @@ impl Baton {
     /// Its process id.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Kills it without warning and starts another one in its place.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn kill_and_restart(mut self) -> anyhow::Result<Self> {
+        self.child.start_kill()?;
+        self.child.wait().await?;
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir()?);
+        Self::launch(dir, std::mem::take(&mut self.flags)).await
     }
 
     /// Ends it in order and gives back its directory.

@@ -110,12 +110,19 @@ pub struct Config {
     pub election: Duration,
     /// During which a new leader closes event streams at once.
     pub not_ready: Duration,
+    /// Whether an abdicating leader's process ends: its address refuses connections during the election.
+    pub leader_exits: bool,
     /// How long a member waits for a leader before it answers 503 or 502.
     pub leader_wait: Duration,
+    /// After which silence of the leader a standby cuts what it relays. The real one does so after 10 s, as often as
+    /// heartbeats come; off unless a test wants that.
+    pub proxy_read_timeout: Option<Duration>,
     /// Who may call.
     pub auth: Auth,
     /// 1.8 refuses `["hostname","UNIQUE",""]` as the real one does; off = accepted.
     pub strict_constraints: bool,
+    /// `--max_running_deployments`, enforced by 1.8.
+    pub max_deployments: usize,
     /// `--default_network_name`.
     pub default_network: Option<String>,
 }
@@ -143,9 +150,12 @@ impl Config {
             max_outstanding: 1024,
             election: Duration::from_millis(500),
             not_ready: Duration::from_millis(500),
+            leader_exits: false,
             leader_wait: Duration::from_millis(2500),
+            proxy_read_timeout: None,
             auth: Auth::Open,
             strict_constraints: true,
+            max_deployments: 100,
             default_network: None,
         }
     }

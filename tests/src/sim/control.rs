@@ -1,4 +1,15 @@
 //! The control API: faults, agents, tasks and leadership on command, and the state for assertions. JSON over axum.
+//!
+//! - `GET /state`: agents, tasks, requests per member and kind, open streams, faults; `GET /events`: the last 200
+//! - `POST /faults` `{"fault":"empty_list"|"partial_list"|"wrong_types"|"not_utf8"|"huge"|"unavailable"|"empty_body"|
+//!   "bad_gateway"|"garbage"|"truncated"|"slow"|"hang"|"close"|"unauthorized", "member":0, "count":1, "path":"/v2/apps"}` (`drop` for
+//!   a partial list, `app` for wrong types, `bytes`, `ms`); `GET` lists, `DELETE` clears all faults, refusals, silence
+//! - `POST` and `DELETE /members/{n}/refuse`: connections are refused, or accepted again
+//! - `POST /streams/cut` `{"member":0,"mid_event":true}`, `POST /streams/silence` `{"member":0,"on":true}`
+//! - `POST /leader` `{"member":1}`: change of leader; `DELETE /leader`: nobody leads; `POST /health/forget`
+//! - `POST /agents/{name}` `{"address":"127.1.0.9"}`, `…/lose` `{"partitioned":true}`, `…/return`
+//! - `POST /tasks/{id}/crash`, `POST /tasks/{id}/mode` `{"mode":"healthy"|"unhealthy"|"slow"|"closing"|"hanging","ms":9}`
+//! - `POST /bulk` `{"apps":1000,"tasks":5,"listen":false}`, `POST /move` `{"app":"/bench/app-1"}`: for benchmarks
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
@@ -13,11 +24,11 @@ use tokio::net::TcpListener;
 
 use super::agent::Loss;
 use super::fault::Order;
-use super::handle::flip;
+use super::handle::{flip, load, move_task};
 use super::instance::Condition;
 use super::shared::Shared;
 use super::stage::Mode;
-use super::world::World;
+use super::world::{Bulk, BulkBacking, World};
 
 /// Serves the control API until the simulator stops.
 pub async fn run(shared: Arc<Shared>, listener: TcpListener) {
@@ -35,6 +46,8 @@ pub async fn run(shared: Arc<Shared>, listener: TcpListener) {
         .route("/tasks/{id}/crash", post(crash))
         .route("/tasks/{id}/mode", post(mode))
         .route("/health/forget", post(forget_health))
+        .route("/bulk", post(bulk))
+        .route("/move", post(move_one))
         .with_state(shared);
     // Ends with the simulator; an error here means the listener is gone, which clients notice.
     let _ = axum::serve(listener, router).await;
@@ -209,6 +222,32 @@ async fn mode(State(shared): State<Arc<Shared>>, Path(task): Path<String>, Json(
 async fn forget_health(State(shared): State<Arc<Shared>>) -> StatusCode {
     shared.act(World::forget_health);
     StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+struct Amount {
+    apps: usize,
+    tasks: usize,
+    #[serde(default)]
+    listen: bool,
+}
+
+async fn bulk(State(shared): State<Arc<Shared>>, Json(amount): Json<Amount>) -> (StatusCode, String) {
+    let backing = if amount.listen { BulkBacking::Real } else { BulkBacking::Nothing };
+    match load(&shared, &Bulk { backing, ..Bulk::new(amount.apps, amount.tasks) }) {
+        Ok(()) => (StatusCode::NO_CONTENT, String::new()),
+        Err(rejection) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{rejection:?}")),
+    }
+}
+
+#[derive(Deserialize)]
+struct Moved {
+    app: String,
+}
+
+async fn move_one(State(shared): State<Arc<Shared>>, Json(moved): Json<Moved>) -> Result<Json<Value>, StatusCode> {
+    let task = move_task(&shared, &moved.app).ok_or(StatusCode::NOT_FOUND)?;
+    Ok(Json(json!({"task": task})))
 }
 
 fn found(known: bool) -> StatusCode {

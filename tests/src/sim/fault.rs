@@ -20,6 +20,8 @@ pub enum Fault {
         /// Which.
         app: Option<String>,
     },
+    /// Bytes that are no UTF-8 inside a string of the true answer.
+    NotUtf8,
     /// A list padded to this size.
     Huge {
         /// At least so many.

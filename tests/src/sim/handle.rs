@@ -18,13 +18,14 @@ use super::draft::member_id;
 use super::fault::{Fault, Order};
 use super::hub::Record;
 use super::instance::{Condition, Instance};
+use super::limits::raise_open_files;
 use super::path::PathId;
 use super::rejection::Rejection;
 use super::server;
 use super::shared::Shared;
 use super::stage::{self, Mode};
 use super::world::change::{Accepted, Request};
-use super::world::{Bulk, World};
+use super::world::{Bulk, BulkBacking, World};
 
 /// Why a simulator does not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,8 @@ impl Sim {
             let bound = listener.local_addr().map_err(|source| StartError::Bind { address, purpose, source })?;
             Ok::<(TcpListener, SocketAddr), StartError>((listener, bound))
         };
+        // The soft limit is often 1024; what more is wanted is for whoever owns the process (`raise_open_files`).
+        let _ = raise_open_files(0);
         let gate = Gate::new(config.auth.clone(), config.seed)?;
         let members: Vec<(TcpListener, SocketAddr)> =
             config.listen.iter().map(|address| bind(*address, "a member")).collect::<Result<_, _>>()?;
@@ -150,20 +153,14 @@ impl Sim {
     /// Creates many running tasks at once, without deployments and events.
     ///
     /// # Errors
-    /// When a definition is refused or no agent has room.
+    /// When a definition is refused, no agent has room, or the shared address cannot be bound.
     pub fn load(&self, bulk: &Bulk) -> Result<(), Rejection> {
-        self.shared.act(|world, now| world.load(bulk, now))
+        load(&self.shared, bulk)
     }
 
     /// Kills one running task of the app; Marathon replaces it, on other ports. Returns the old task's id.
     pub fn move_task(&self, app: &str) -> Option<String> {
-        let app = PathId::from_url(app);
-        self.shared.act(|world, now| {
-            let running = world.instances_of(&app).find(|i| i.condition == Condition::Running)?;
-            let (id, task) = (running.id.clone(), running.task_id.clone());
-            world.kill(&id, now);
-            Some(task)
-        })
+        move_task(&self.shared, app)
     }
 
     /// Lets a task die with `TASK_FAILED`. False when there is no such task.
@@ -275,6 +272,22 @@ impl Sim {
         self.shared.hub.since(sequence)
     }
 
+    /// The first event from `sequence` on that is `wanted`, waiting for it; `None` when `limit` passes before.
+    pub async fn wait_event(&self, sequence: u64, wanted: impl Fn(&Record) -> bool, limit: Duration) -> Option<Record> {
+        let mut from = sequence;
+        let waiting = async {
+            loop {
+                let records = self.events_since(from);
+                if let Some(record) = records.iter().find(|record| wanted(record)) {
+                    return record.clone();
+                }
+                from = records.last().map_or(from, |record| record.sequence + 1);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(limit, waiting).await.ok()
+    }
+
     /// How many requests of `kind` (`apps`, `app`, `events`, …) a member (all: `None`) got.
     #[must_use]
     pub fn requests(&self, member: Option<usize>, kind: &str) -> u64 {
@@ -315,13 +328,21 @@ impl Drop for Sim {
 /// Changes the leader to `to` or the next member: nobody leads during the election, then the new one loads its state.
 pub fn flip(shared: &Arc<Shared>, to: Option<usize>) {
     let members = shared.cluster.addresses().len();
-    let next = to.unwrap_or_else(|| shared.cluster.leadership().leader.map_or(0, |leader| (leader + 1) % members));
+    let last = shared.cluster.leadership().leader;
+    let next = to.unwrap_or_else(|| last.map_or(0, |leader| (leader + 1) % members));
+    let exiting = last.filter(|_| shared.config.leader_exits);
+    if let Some(member) = exiting {
+        shared.cluster.refuse(member, true);
+    }
     let interregnum = shared.cluster.set(None, false);
     shared.act(World::forget_health);
     let shared = Arc::clone(shared);
     let tasks = Arc::clone(&shared);
     tasks.tasks.spawn(async move {
         tokio::time::sleep(shared.config.election).await;
+        if let Some(member) = exiting {
+            shared.cluster.refuse(member, false);
+        }
         if shared.cluster.leadership().term != interregnum {
             return;
         }
@@ -329,6 +350,27 @@ pub fn flip(shared: &Arc<Shared>, to: Option<usize>) {
         tokio::time::sleep(shared.config.not_ready).await;
         shared.cluster.set_ready(term);
     });
+}
+
+/// As [`Sim::load`].
+pub(super) fn load(shared: &Arc<Shared>, bulk: &Bulk) -> Result<(), Rejection> {
+    let mut bulk = bulk.clone();
+    if let BulkBacking::Shared(address) = &mut bulk.backing {
+        let bound = shared.stage.start_shared(shared, *address);
+        *address = bound.map_err(|error| Rejection::Internal(error.to_string()))?;
+    }
+    shared.act(|world, now| world.load(&bulk, now))
+}
+
+/// As [`Sim::move_task`].
+pub(super) fn move_task(shared: &Arc<Shared>, app: &str) -> Option<String> {
+    let app = PathId::from_url(app);
+    shared.act(|world, now| {
+        let running = world.instances_of(&app).find(|i| i.condition == Condition::Running)?;
+        let (id, task) = (running.id.clone(), running.task_id.clone());
+        world.kill(&id, now);
+        Some(task)
+    })
 }
 
 fn object(value: &Value) -> Result<&Doc, Rejection> {

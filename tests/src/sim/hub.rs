@@ -27,7 +27,7 @@ pub struct Record {
     pub kind: &'static str,
     /// When it was handed to the streams.
     pub at: Instant,
-    /// The event itself.
+    /// The event itself, without the roots of a heavy plan.
     pub body: Arc<Value>,
 }
 
@@ -101,11 +101,15 @@ impl Hub {
     }
 
     /// Records the event and hands it to every stream that wants it.
-    pub fn send(&self, event: Event) {
+    pub fn send(&self, mut event: Event) {
         let mut inner = self.lock();
         let wanted = inner.streams.values().any(|stream| wants(stream, event.kind));
         let frame: Option<Arc<str>> =
             wanted.then(|| format!("event: {}\r\ndata: {}\r\n\r\n", event.kind, event.body).into());
+        // The roots that 1.4 embeds would fill the memory with copies of the whole cluster.
+        if let Some(plan) = event.body.get_mut("plan").and_then(Value::as_object_mut) {
+            plan.retain(|key, _| key != "original" && key != "target");
+        }
         let record =
             Record { sequence: inner.sequence, kind: event.kind, at: Instant::now(), body: Arc::new(event.body) };
         inner.sequence += 1;

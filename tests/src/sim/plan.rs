@@ -92,3 +92,55 @@ pub fn affected(steps: &[Step]) -> BTreeSet<PathId> {
 pub fn step_json(step: &[Action]) -> Value {
     json!({"actions": step.iter().map(Action::to_json).collect::<Vec<_>>()})
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::config::Personality;
+    use super::super::def::{AppDef, Rules};
+    use super::*;
+
+    fn root(apps: &[(&str, &[&str], u32)]) -> Root {
+        let rules = Rules { personality: Personality::V1_8, default_network: None, strict_constraints: true };
+        let mut root = Root::default();
+        for (id, needs, instances) in apps {
+            let doc = json!({"cmd": "x", "dependencies": needs, "instances": instances});
+            let id = PathId::from_url(id);
+            let def = AppDef::build(&id, doc.as_object().unwrap(), None, &rules).unwrap();
+            root.apps.insert(id, Arc::new(def));
+        }
+        root
+    }
+
+    fn check(from: &Root, to: &Root, expected: Option<&[&[&str]]>) {
+        let written = |step: &Step| step.iter().map(|a| format!("{} {}", a.verb.name(), a.app)).collect::<Vec<_>>();
+        let steps = plan(from, to).map(|steps| steps.iter().map(written).collect::<Vec<_>>());
+        let expected =
+            expected.map(|steps| steps.iter().map(|s| s.iter().map(ToString::to_string).collect()).collect());
+        assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn stops_then_starts_then_one_step_per_depth() {
+        let from = root(&[("/old", &[], 1), ("/g/db", &[], 1)]);
+        let to = root(&[("/web", &["/g"], 1), ("/g/db", &[], 2), ("/g/cache", &["db"], 1), ("/alone", &[], 1)]);
+        check(
+            &from,
+            &to,
+            Some(&[
+                &["StopApplication /old"],
+                &["StartApplication /alone", "StartApplication /g/cache", "StartApplication /web"],
+                &["ScaleApplication /alone", "ScaleApplication /g/db"],
+                &["ScaleApplication /g/cache"],
+                &["ScaleApplication /web"],
+            ]),
+        );
+        check(&to, &to, Some(&[]));
+    }
+
+    #[test]
+    fn a_circle_has_no_plan() {
+        check(&Root::default(), &root(&[("/a", &["/b"], 1), ("/b", &["/c"], 1), ("/c", &["/a"], 1)]), None);
+    }
+}

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt, copy};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, copy};
 use tokio::net::TcpStream;
 
 use super::config::Personality;
@@ -55,13 +55,36 @@ pub(super) async fn relay(
     ));
     upstream.write_all(head.as_bytes()).await?;
     upstream.write_all(&request.body).await?;
-    let client = connection.stream();
-    let (mut from_client, mut to_client) = client.split();
-    let (mut from_leader, _to_leader) = upstream.split();
+    let (mut from_client, mut to_client) = connection.stream().split();
+    let limit = shared.config.proxy_read_timeout;
+    let answer = pass_on(&mut upstream, &mut to_client, limit);
+    tokio::pin!(answer);
     let mut nowhere = tokio::io::sink();
     tokio::select! {
-        copied = copy(&mut from_leader, &mut to_client) => copied.map(|_| ()),
-        // A client that hangs up ends the relay, or a stream would be held for ever.
-        _ = copy(&mut from_client, &mut nowhere) => Ok(()),
+        passed = &mut answer => return passed,
+        _ = copy(&mut from_client, &mut nowhere) => (),
+    }
+    // A client that hangs up ends its stream, or it would be held until the next event; one that only finished
+    // sending still gets its answer.
+    if request.path() == "/v2/events" { Ok(()) } else { answer.await }
+}
+
+/// Copies until the leader ends or keeps silent for longer than `limit`.
+async fn pass_on(
+    leader: &mut TcpStream,
+    client: &mut (impl AsyncWrite + Unpin),
+    limit: Option<Duration>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let read = leader.read(&mut buffer);
+        let read = match limit {
+            Some(limit) => tokio::time::timeout(limit, read).await.unwrap_or(Ok(0))?,
+            None => read.await?,
+        };
+        if read == 0 {
+            return Ok(());
+        }
+        client.write_all(&buffer[..read]).await?;
     }
 }

@@ -17,6 +17,9 @@ pub enum Rejection {
     /// 400.
     #[error("{0}")]
     BadRequest(String),
+    /// 403.
+    #[error("{0}")]
+    Forbidden(String),
     /// 404.
     #[error("{0}")]
     NotFound(String),
@@ -59,6 +62,7 @@ impl Rejection {
             }
             Self::Shape(found) => (400, json!({"message": "Invalid JSON", "details": details(found)})),
             Self::BadRequest(text) => (400, message(text)),
+            Self::Forbidden(text) => (403, message(text)),
             Self::NotFound(text) => (404, message(text)),
             Self::Exists(text) => (409, message(text)),
             Self::Locked(ids) => {

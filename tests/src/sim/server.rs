@@ -155,7 +155,16 @@ fn bend(fault: &Fault, response: &mut Response) {
         response.body.truncate(response.body.len() / 2);
         return;
     }
+    if matches!(fault, Fault::NotUtf8) {
+        response.body = without_utf8(&response.body).into();
+        return;
+    }
     let Ok(mut body) = serde_json::from_slice::<Value>(&response.body) else { return };
+    if let (Fault::WrongTypes { .. }, Some(app)) = (fault, body.get_mut("app")) {
+        spoil(app);
+        response.body = body.to_string().into();
+        return;
+    }
     let Some(apps) = body.get_mut("apps").and_then(Value::as_array_mut) else { return };
     match fault {
         Fault::EmptyList => apps.clear(),
@@ -172,11 +181,7 @@ fn bend(fault: &Fault, response: &mut Response) {
         Fault::WrongTypes { app } => {
             let wanted = |entry: &&mut Value| app.as_deref().is_none_or(|id| entry["id"] == id);
             if let Some(entry) = apps.iter_mut().find(wanted) {
-                for (key, value) in
-                    [("labels", json!(["no", "object"])), ("tasks", json!("none")), ("instances", json!("three"))]
-                {
-                    entry[key] = value;
-                }
+                spoil(entry);
             }
         }
         Fault::Huge { bytes } => {
@@ -186,6 +191,29 @@ fn bend(fault: &Fault, response: &mut Response) {
         _ => return,
     }
     response.body = body.to_string().into();
+}
+
+/// Gives an app fields of types that no reader expects.
+fn spoil(app: &mut Value) {
+    for (key, value) in [("labels", json!(["no", "object"])), ("tasks", json!("none")), ("instances", json!("three"))] {
+        app[key] = value;
+    }
+}
+
+/// Puts bytes that are no UTF-8 into the first label, or else the executor, of every app.
+fn without_utf8(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len() + 64);
+    let marks: [&[u8]; 2] = [b"\"labels\":{\"", b"\"executor\":\""];
+    let mut rest = body;
+    while !rest.is_empty() {
+        let mark = marks.iter().find(|mark| rest.starts_with(mark)).map_or(&rest[..1], |mark| mark);
+        out.extend_from_slice(mark);
+        if mark.len() > 1 {
+            out.extend_from_slice(b"\xff\xfe\xc3\x28");
+        }
+        rest = &rest[mark.len()..];
+    }
+    out
 }
 
 /// Under which name a request is counted.

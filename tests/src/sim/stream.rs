@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,6 +14,9 @@ use super::event::Event;
 use super::http::{Connection, Request, Response};
 use super::hub::{Frame, Subscription};
 use super::shared::Shared;
+
+/// Keeps the two bytes of a heartbeat in segments of their own.
+const BETWEEN_FLUSHES: Duration = Duration::from_millis(1);
 
 /// Serves one stream until the client, the leader or a fault ends it.
 ///
@@ -101,9 +105,9 @@ async fn write(
                 None => return Ok(()),
             },
             _ = heartbeat.tick() => if !shared.hub.is_silent(member) {
-                // Two flushes, as Jetty does: readers must cope with a lone CR at the end of a buffer.
+                // Two flushes, as Jetty does; apart, so that readers do meet a lone CR at the end of a buffer.
                 writer.write_all(b"\r").await?;
-                tokio::task::yield_now().await;
+                tokio::time::sleep(BETWEEN_FLUSHES).await;
                 writer.write_all(b"\n").await?;
             },
             read = reader.read(&mut ignored) => if read? == 0 { return Ok(()) },

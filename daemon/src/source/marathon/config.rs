@@ -21,7 +21,7 @@ pub struct MarathonConfig {
     pub trusted_hosts: Vec<String>,
     /// Follow the event stream; else ask every `poll`.
     pub events: bool,
-    /// How often all is fetched without events.
+    /// How often all is fetched without events, or while there is no stream of them.
     pub poll: Duration,
     /// How often all is fetched although events are followed.
     pub resync: Duration,

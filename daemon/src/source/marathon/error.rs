@@ -132,9 +132,9 @@ impl Reason {
         let mut innermost: &dyn std::error::Error = &error;
         let mut tls = false;
         loop {
-            tls |= innermost.is::<rustls::Error>();
+            // hyper-rustls hides what the handshake said in an I/O error within an I/O error.
             let held = innermost.downcast_ref::<io::Error>().and_then(|e| e.get_ref());
-            tls |= held.is_some_and(|e| e.is::<rustls::Error>());
+            tls |= held.is_some_and(|e| e.is::<rustls::Error>() || e.is::<io::Error>());
             match innermost.source() {
                 Some(source) => innermost = source,
                 None => break,

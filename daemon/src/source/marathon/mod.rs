@@ -1,8 +1,8 @@
 //! Follows a Marathon cluster: its event stream and its list of apps.
 //!
-//! [`run`] is one task with three loops side by side: [`stream`] keeps events coming and wishes
-//! for fetches, [`refetch`] fetches, [`publish`](super::publish) resolves hosts and publishes.
-//! They share a [`Cluster`]; a wish is all that goes from one to the other. Losing Marathon freezes
+//! [`run`] is one task with three loops side by side: `stream` keeps events coming and wishes
+//! for fetches, `refetch` fetches, [`publish`] resolves hosts and publishes.
+//! They share a `Cluster`; a wish is all that goes from one to the other. Losing Marathon freezes
 //! what was published last.
 
 pub mod auth;
@@ -30,8 +30,8 @@ use self::error::AllFailed;
 use super::resolve::Resolver;
 use super::{SourceCommand, SourceStatus, publish};
 
-/// Follows the cluster until `shutdown`. Never fails; `status` says how it goes. If `snapshots`
-/// holds apps already (from the store), an empty list is confirmed before it replaces them.
+/// Follows the cluster until `shutdown`. Never fails; `status` says how it goes. What `snapshots`
+/// holds already (from the store) counts as the last answer.
 pub async fn run(
     config: MarathonConfig,
     snapshots: watch::Sender<Arc<Snapshot>>,
@@ -50,7 +50,7 @@ pub async fn run(
         leader: watch::Sender::default(),
         recovered: Notify::new(),
     };
-    let had_apps = !snapshots.borrow().apps.is_empty();
+    let served = snapshots.borrow().clone();
     let events = async {
         if config.events {
             stream::follow(&cluster).await;
@@ -59,7 +59,7 @@ pub async fn run(
     let loops = async {
         tokio::join!(
             events,
-            refetch::keep(&cluster, wishes, commands, answer, had_apps),
+            refetch::keep(&cluster, wishes, commands, answer, &served),
             publish::run(answers, Resolver::system(), &snapshots),
         )
     };
@@ -102,6 +102,7 @@ impl Cluster<'_> {
 enum Why {
     Start,
     Attached,
+    NoStream,
     Event(&'static str),
     Command,
     Resync,
@@ -113,6 +114,7 @@ impl fmt::Display for Why {
         match self {
             Self::Start => f.write_str("start"),
             Self::Attached => f.write_str("attached to the event stream"),
+            Self::NoStream => f.write_str("there is no event stream"),
             Self::Event(kind) => f.write_str(kind),
             Self::Command => f.write_str("asked to"),
             Self::Resync => f.write_str("it is time"),

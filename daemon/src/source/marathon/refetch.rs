@@ -6,6 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use haproxy::app::Snapshot;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -18,17 +19,18 @@ use crate::source::backoff::{Backoff, Start, jitter};
 use crate::source::memory::HealthMemory;
 use crate::source::status::{GoodFetch, SourceStatus, Trouble};
 
-/// Fetches for ever. `had_apps`: something is being served already, so an empty list needs to be
-/// confirmed from the start.
+/// Fetches for ever. `served` is what is being served already: its verdicts are remembered, and an
+/// empty list needs to be confirmed before it replaces any apps.
 pub(super) async fn keep(
     cluster: &Cluster<'_>,
     mut wishes: mpsc::Receiver<Why>,
     mut commands: mpsc::Receiver<SourceCommand>,
     answers: mpsc::Sender<Answer>,
-    mut had_apps: bool,
+    served: &Snapshot,
 ) {
     let config = cluster.config;
-    let mut memory = HealthMemory::default();
+    let mut had_apps = !served.apps.is_empty();
+    let mut memory = HealthMemory::of(&served.apps);
     let mut backoff = Backoff::new(Start::After(config.timing.first_wait), config.max_backoff.min(LONGEST_WAIT));
     let first_wait = if config.events { config.timing.attach_first } else { Duration::ZERO };
     let mut next = (Instant::now() + first_wait, Why::Start);
@@ -47,7 +49,7 @@ pub(super) async fn keep(
         match fetch(cluster, had_apps).await {
             Ok(fetched) => {
                 backoff.reset();
-                next = (Instant::now() + pause(config.events, config.resync, config.poll), Why::Resync);
+                next = (Instant::now() + pause(cluster), Why::Resync);
                 had_apps = !fetched.answer.apps.is_empty();
                 succeeded(cluster, &fetched);
                 let mut answer = fetched.answer;
@@ -101,7 +103,7 @@ fn succeeded(cluster: &Cluster<'_>, fetched: &Fetched) {
 
 fn all_failed(cluster: &Cluster<'_>, failed: &AllFailed) {
     cluster.status.send_modify(|status| {
-        count(status, &failed.members());
+        count(status, failed.members());
         if Trouble::note(&mut status.fetch.trouble, &failed.to_string(), SystemTime::now()) {
             log::warn!(reason:% = failed; "cannot read apps from Marathon; what is served stays as it is");
         }
@@ -114,9 +116,12 @@ fn count(status: &mut SourceStatus, failures: &[MemberError]) {
     }
 }
 
-/// Until the next fetch without a wish; the two load balancers of a pair drift apart.
-fn pause(events: bool, resync: Duration, poll: Duration) -> Duration {
-    if events { resync.mul_f64(0.9 + jitter() / 5.0) } else { poll }
+/// Until the next fetch without a wish: short while no stream would tell what happens. Drawn, so
+/// that the two load balancers of a pair drift apart.
+fn pause(cluster: &Cluster<'_>) -> Duration {
+    let told = cluster.status.borrow().stream.attached_at.is_some();
+    let length = if told { cluster.config.resync } else { cluster.config.poll };
+    length.mul_f64(0.9 + jitter() / 5.0)
 }
 
 /// A Marathon that is back should not have to wait for minutes; one request does not hurt it.

@@ -20,8 +20,22 @@ use crate::source::status::Trouble;
 pub(super) async fn follow(cluster: &Cluster<'_>) {
     let timing = &cluster.config.timing;
     let mut backoff = Backoff::new(Start::AtOnce(timing.first_wait), cluster.config.max_backoff);
+    let mut without = false;
     loop {
-        let lived = attach_and_pump(cluster).await;
+        let lived = match cluster.client.attach().await {
+            Ok(attached) => {
+                without = false;
+                pump_to_its_end(cluster, attached).await
+            }
+            Err(failed) => {
+                not_attached(cluster, &failed);
+                if !std::mem::replace(&mut without, true) {
+                    // What happens from now on nobody tells us. It also shows whether lists can be read.
+                    cluster.wish(Why::NoStream);
+                }
+                Duration::ZERO
+            }
+        };
         if lived >= timing.proven {
             backoff.reset();
         }
@@ -34,14 +48,7 @@ pub(super) async fn follow(cluster: &Cluster<'_>) {
 }
 
 /// One stream from its opening to its end; gives how long it lived.
-async fn attach_and_pump(cluster: &Cluster<'_>) -> Duration {
-    let mut attached = match cluster.client.attach().await {
-        Ok(attached) => attached,
-        Err(failed) => {
-            not_attached(cluster, &failed);
-            return Duration::ZERO;
-        }
-    };
+async fn pump_to_its_end(cluster: &Cluster<'_>, mut attached: Attached) -> Duration {
     let start = Instant::now();
     cluster.status.send_modify(|status| {
         let stream = &mut status.stream;

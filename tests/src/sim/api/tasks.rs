@@ -65,7 +65,7 @@ pub(super) fn of_app(shared: &Arc<Shared>, request: &Request, method: &str, id: 
             if wants_text(request, world.personality()) {
                 return Response::new(200, "text/plain", text(world, &ids));
             }
-            let tasks: Vec<Value> = ids.iter().flat_map(|id| world.tasks_of(id, true)).collect();
+            let tasks: Vec<Value> = ids.iter().flat_map(|id| world.tasks_of(id)).collect();
             Response::json(200, &json!({"tasks": tasks}))
         }));
     }
@@ -118,7 +118,7 @@ fn kill(
         return Ok(shared.act(|world, now| {
             let personality = world.personality();
             let chosen = doomed.iter().filter_map(|id| world.instances().get(id));
-            let tasks: Vec<Value> = chosen.map(|i| i.to_json(personality, true)).collect();
+            let tasks: Vec<Value> = chosen.map(|i| i.to_json(personality, false)).collect();
             for id in doomed {
                 world.kill(id, now);
             }

@@ -48,6 +48,8 @@ const KNOWN: &[&str] = &[
 pub fn merge(doc: &mut Doc, update: &Doc) {
     for (key, value) in update.iter().filter(|(key, _)| KNOWN.contains(&key.as_str())) {
         match key.as_str() {
+            // Said twice, the richer form counts.
+            "ports" if update.get("portDefinitions").is_some_and(Value::is_array) => continue,
             "ports" => {
                 doc.remove("portDefinitions");
             }
@@ -158,8 +160,7 @@ fn complete_ports(doc: &mut Doc) {
             .iter()
             .enumerate()
             .map(|(index, mapping)| {
-                let mut definition =
-                    json!({"port": mapping.get("servicePort"), "protocol": mapping.get("protocol"), "labels": {}});
+                let mut definition = json!({"port": mapping.get("servicePort"), "protocol": "tcp", "labels": {}});
                 if index == 0 {
                     definition["name"] = "default".into();
                 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::{TcpListener, TcpSocket};
@@ -65,6 +65,17 @@ impl Stage {
         }
         self.lock().insert(instance.id.clone(), actor);
         Ok(())
+    }
+
+    /// Listens at the address that many bulk tasks name as theirs; port 0 picks one.
+    ///
+    /// # Errors
+    /// When it cannot be bound.
+    pub fn start_shared(&self, shared: &Shared, address: SocketAddrV4) -> io::Result<SocketAddrV4> {
+        let listener = listen(address.into())?;
+        let port = listener.local_addr()?.port();
+        shared.tasks.spawn(serve::run_shared(listener));
+        Ok(SocketAddrV4::new(*address.ip(), port))
     }
 
     /// Ends a task: listeners close, connections are cut, a process is killed.

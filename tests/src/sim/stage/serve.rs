@@ -32,30 +32,49 @@ pub(super) fn run(
 ) -> impl Future<Output = ()> + Send + 'static {
     let facts = &instance.def.facts;
     let tcp = [&facts.env, &facts.labels].iter().any(|map| map.get("SIM_TASK").is_some_and(|kind| kind == "tcp"));
-    let card = Arc::new(Card {
+    let card = Card {
         app: instance.def.id.to_string(),
         task: instance.task_id.clone(),
         host: instance.host.clone(),
         port: listener.local_addr().map_or(0, |address| address.port()),
         tcp,
-    });
+    };
     async move {
-        let mut clients = JoinSet::new();
-        let serve = async {
-            loop {
-                tokio::select! {
-                    Ok((stream, peer)) = listener.accept() => {
-                        let (card, mode) = (card.clone(), mode.clone());
-                        clients.spawn(async move {
-                            // A client that goes away is none of the task's business.
-                            let _ = if card.tcp { echo(stream, &card, &mode).await } else { answer(stream, peer, &card, &mode).await };
-                        });
-                    }
-                    Some(_) = clients.join_next(), if !clients.is_empty() => (),
-                }
+        stop.run_until_cancelled(clients(listener, card, mode)).await;
+    }
+}
+
+/// Serves the one port that many tasks name as theirs.
+pub(super) async fn run_shared(listener: TcpListener) {
+    let address = listener.local_addr().ok();
+    let card = Card {
+        app: "shared".to_owned(),
+        task: "shared".to_owned(),
+        host: address.map(|address| address.ip().to_string()).unwrap_or_default(),
+        port: address.map_or(0, |address| address.port()),
+        tcp: false,
+    };
+    clients(listener, card, Arc::default()).await;
+}
+
+async fn clients(listener: TcpListener, card: Card, mode: Arc<Mutex<Mode>>) {
+    let card = Arc::new(card);
+    let mut clients = JoinSet::new();
+    loop {
+        tokio::select! {
+            Ok((stream, peer)) = listener.accept() => {
+                let (card, mode) = (card.clone(), mode.clone());
+                clients.spawn(async move {
+                    // A client that goes away is none of the task's business.
+                    let _ = if card.tcp {
+                        echo(stream, &card, &mode).await
+                    } else {
+                        answer(stream, peer, &card, &mode).await
+                    };
+                });
             }
-        };
-        stop.run_until_cancelled(serve).await;
+            Some(_) = clients.join_next(), if !clients.is_empty() => (),
+        }
     }
 }
 

@@ -58,6 +58,12 @@ impl World {
             self.emit(Event::new("group_change_failed", now, fields));
             return Err(Rejection::Locked(holders));
         }
+        let most = self.config.max_deployments;
+        if self.config.personality >= super::Personality::V1_8 && self.deployments().len() >= most && !request.force {
+            return Err(Rejection::Forbidden(format!(
+                "Max number ({most}) of running deployments is achieved. Wait for existing deployments to complete or cancel one using force=true parameter."
+            )));
+        }
         let target = draft.root;
         if let Some((client, uri, app)) = &request.posted
             && let Some(def) = target.apps.get(app)

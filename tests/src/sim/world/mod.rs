@@ -27,6 +27,8 @@ pub mod deploy;
 mod health;
 mod launch;
 mod loss;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 pub use bulk::{Bulk, BulkBacking};

@@ -41,7 +41,7 @@ impl World {
             put("readinessCheckResults", json!([]));
         }
         if embed.tasks {
-            put("tasks", self.tasks_of(&def.id, false).into());
+            put("tasks", self.tasks_of(&def.id).into());
         }
         let failure = self.runtimes.get(&def.id).and_then(|runtime| runtime.last_failure.as_ref());
         if let (true, Some(failure)) = (embed.last_failure, failure) {
@@ -68,9 +68,9 @@ impl World {
 
     /// The tasks of an app; scheduled instances have none.
     #[must_use]
-    pub fn tasks_of(&self, app: &PathId, service_ports: bool) -> Vec<Value> {
+    pub fn tasks_of(&self, app: &PathId) -> Vec<Value> {
         let placed = self.instances_of(app).filter(|i| i.condition != Condition::Scheduled);
-        placed.map(|i| i.to_json(self.config.personality, service_ports)).collect()
+        placed.map(|i| i.to_json(self.config.personality, false)).collect()
     }
 
     /// The instance that owns task `id`.

@@ -35,7 +35,7 @@ impl Key {
 /// Base64 with padding, as HTTP wants it.
 pub(super) fn base64(bytes: &[u8]) -> String {
     let mut text = encode(bytes, b'+', b'/');
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text

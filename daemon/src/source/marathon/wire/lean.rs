@@ -80,6 +80,7 @@ impl<'de> Visitor<'de> for Lean {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Value, M::Error> {
         let mut members = Map::new();
+        let mut skipped = false;
         while let Some(key) = map.next_key_seed(Key { every_member: self.every_member })? {
             match key {
                 Some(key) => {
@@ -89,8 +90,13 @@ impl<'de> Visitor<'de> for Lean {
                 }
                 None => {
                     map.next_value::<IgnoredAny>()?;
+                    skipped = true;
                 }
             }
+        }
+        if skipped && members.is_empty() {
+            // An empty object reads as absent, and this one is not.
+            members.insert(String::new(), Value::Null);
         }
         Ok(Value::Object(members))
     }

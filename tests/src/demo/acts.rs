@@ -1,0 +1,158 @@
+//! What happens in the demo, act by act.
+
+use anyhow::{Context as _, anyhow, ensure};
+use reqwest::Method;
+use serde_json::json;
+
+use super::cluster::{BALANCER, MYSQL, NGINX, REDIS, TOMCAT, UNSERVED, WEB, nginx};
+use super::probe;
+use super::screen::Mark;
+use super::stage::Stage;
+
+/// Looks at every app from outside.
+///
+/// # Errors
+/// Never: what is wrong is told and counted.
+pub(super) async fn requests(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.act("Requests by host name, by service port and by app id");
+    for (app, host) in [WEB, NGINX] {
+        for scheme in ["http", "https"] {
+            tasks_answer(stage, "host", &format!("{scheme}://{host}/"), app).await;
+        }
+    }
+    for (app, port) in [(WEB.0, 11111), (NGINX.0, 10002), (TOMCAT, 31002)] {
+        tasks_answer(stage, "port", &probe::url(BALANCER, port), app).await;
+    }
+    let found = probe::greeting(10000, MYSQL).await;
+    stage.check("port", about(&format!("{BALANCER}:10000"), found));
+    redis(stage).await;
+    let place = stage.cluster.place(TOMCAT).context("tomcat does not run")?;
+    tasks_answer(stage, "fixed", &format!("http://{place}/"), TOMCAT).await;
+    let found = unserved(stage).await;
+    stage.check("app id", about(UNSERVED, found));
+    stage.ask_client(0).await;
+    Ok(())
+}
+
+/// More tasks of the web app, or fewer.
+///
+/// # Errors
+/// When Marathon refuses, or `baton` does not follow.
+pub(super) async fn scale(stage: &mut Stage, from: usize, to: usize) -> anyhow::Result<()> {
+    stage.act(&format!("Scale {} from {from} to {to}", WEB.0));
+    let change = json!({"instances": to});
+    let asked = stage.cluster.ask(Method::PUT, "/v2/apps/wordpress/web-app", Some(&change)).await?;
+    stage.asked(&asked);
+    stage.cluster.settled().await?;
+    stage.follow(|_| true).await?;
+    stage.ask_client(0).await;
+    Ok(())
+}
+
+/// An agent dies; Marathon starts its tasks elsewhere.
+///
+/// # Errors
+/// When `baton` does not follow.
+pub(super) async fn lose_agent(stage: &mut Stage) -> anyhow::Result<()> {
+    let place = stage.cluster.place(REDIS).context("redis does not run")?.ip();
+    let instances = stage.cluster.sim.instances(WEB.0);
+    let lost = instances.iter().filter(|instance| instance.address == place).count();
+    stage.act(&format!("Agent {place} dies, with redis and {} of {}", probe::counted(lost, "task"), WEB.0));
+    let asked = stage.cluster.command(&format!("/agents/{place}/lose")).await?;
+    stage.asked(&format!("{asked} (of the simulator)"));
+    stage.cluster.settled().await?;
+    stage.follow(|_| true).await?;
+    stage.ask_client(AT_ONCE).await;
+    redis(stage).await;
+    stage.cluster.command(&format!("/agents/{place}/return")).await?;
+    Ok(())
+}
+
+/// An app goes, and its port with it.
+///
+/// # Errors
+/// When Marathon refuses, or `baton` does not follow.
+pub(super) async fn delete(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.act("Delete /tomcat");
+    let asked = stage.cluster.ask(Method::DELETE, "/v2/apps/tomcat", None).await?;
+    stage.asked(&asked);
+    stage.cluster.settled().await?;
+    stage.follow(|_| true).await?;
+    let found = probe::refused(31002).await;
+    stage.check("port", about(&probe::url(BALANCER, 31002), found));
+    stage.ask_client(0).await;
+    Ok(())
+}
+
+/// A label that cannot be meant.
+///
+/// # Errors
+/// When Marathon refuses, or `baton` does not follow.
+pub(super) async fn break_label(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.act("Break a label of /nginx");
+    label(stage, "http://nginx.example.com/").await?;
+    let report = stage.follow(|report| report.issues.iter().any(|issue| issue.app == NGINX.0)).await?;
+    for issue in &report.issues {
+        let label = issue.label.as_deref().map(|label| format!("{label}: ")).unwrap_or_default();
+        stage.screen.row(Mark::None, "issue", &format!("{}: {label}{}", issue.app, issue.problem));
+    }
+    let url = format!("http://{}/", NGINX.1);
+    let found = probe::status(&url, &[], 503).await;
+    stage.check("host", about(&url, found.map(|()| "503, no app has this host name now".to_owned())));
+    tasks_answer(stage, "port", &probe::url(BALANCER, 10002), NGINX.0).await;
+    stage.ask_client(0).await;
+    Ok(())
+}
+
+/// The label as it was.
+///
+/// # Errors
+/// When Marathon refuses, or `baton` does not follow.
+pub(super) async fn mend_label(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.act("Mend the label");
+    label(stage, NGINX.1).await?;
+    stage.follow(|report| report.issues.is_empty()).await?;
+    for scheme in ["http", "https"] {
+        tasks_answer(stage, "host", &format!("{scheme}://{}/", NGINX.1), NGINX.0).await;
+    }
+    stage.ask_client(0).await;
+    Ok(())
+}
+
+async fn label(stage: &Stage, vhost: &str) -> anyhow::Result<()> {
+    let labels = json!({"labels": nginx(vhost)["labels"]});
+    let asked = stage.cluster.ask(Method::PUT, "/v2/apps/nginx", Some(&labels)).await?;
+    stage.asked(&asked);
+    stage.cluster.settled().await
+}
+
+async fn tasks_answer(stage: &mut Stage, name: &str, url: &str, app: &str) {
+    let found = probe::answered_by(url, &stage.cluster.tasks(app)).await;
+    stage.check(name, about(url, found.map(|tasks| format!("200 from {tasks} of {app}"))));
+}
+
+async fn redis(stage: &mut Stage) {
+    let agent = stage.cluster.place(REDIS).map(|place| place.ip().to_string()).unwrap_or_default();
+    let found = probe::redis(9000).await;
+    let told = found.map(|version| format!("PONG from redis {version} on {agent}"));
+    stage.check("port", about(&format!("{BALANCER}:9000"), told));
+}
+
+/// The app without a group runs, and is not served.
+async fn unserved(stage: &Stage) -> anyhow::Result<String> {
+    let tasks = stage.cluster.tasks(UNSERVED).len();
+    ensure!(tasks > 0, "it does not run");
+    probe::status(&probe::url(BALANCER, 9091), &[("X-Marathon-App-Id", UNSERVED)], 503).await?;
+    Ok(format!("503, not served: no HAPROXY_GROUP ({} run)", probe::counted(tasks, "task")))
+}
+
+/// `found`, after what it is about.
+fn about(what: &str, found: anyhow::Result<String>) -> anyhow::Result<String> {
+    match found {
+        Ok(text) => Ok(format!("{what:<38} {text}")),
+        Err(why) => Err(anyhow!("{what:<38} {why:#}")),
+    }
+}
+
+/// The client's requests that are under way at any moment: those inside a task that dies are lost, whoever balances.
+const AT_ONCE: u64 = 2;

@@ -1,0 +1,124 @@
+//! `make demo`: a narrated minute of apps, agents and labels that change, and of what clients see.
+//!
+//! `host` is the network namespace, `cluster` the simulated Marathon and its apps, `stage` both with a real `baton`,
+//! `client` and `probe` the eyes, `acts` the story, `encore` what a user can do afterwards, `screen` how it is told.
+
+mod acts;
+mod client;
+mod cluster;
+mod encore;
+mod host;
+mod probe;
+mod screen;
+mod stage;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::lab::baton::binary;
+use cluster::{AGENTS, BALANCER, MARATHON};
+use host::Host;
+use screen::{Mark, Screen};
+use stage::Stage;
+
+/// Runs the demo; success only if every probe found what it should.
+#[must_use]
+pub fn run() -> ExitCode {
+    match demo() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            // Nobody may be there to read it.
+            let _ = writeln!(std::io::stderr(), "demo: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo() -> anyhow::Result<()> {
+    let seconds = seconds()?;
+    binary("baton")?;
+    let screen = Screen::new();
+    // Threads and processes started from here on are in the namespace.
+    let addresses: Vec<_> = AGENTS.into_iter().chain([BALANCER, *MARATHON.ip()]).collect();
+    let host = Host::enter(&addresses)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let mut stops = Stops::new()?;
+        let stage = tokio::select! {
+            stage = tell(screen, &host, seconds != Some(0)) => stage?,
+            () = stops.next() => bail!("stopped before the end"),
+        };
+        match seconds {
+            Some(0) => (),
+            Some(_) | None => encore::tell(screen, seconds)?,
+        }
+        match seconds {
+            // Either end of it is a good one.
+            Some(seconds) => drop(tokio::time::timeout(Duration::from_secs(seconds), stops.next()).await),
+            None => stops.next().await,
+        }
+        screen.line("");
+        drop(stage);
+        Ok(())
+    })
+}
+
+/// Tells the story, with time to read where somebody does; what played it still plays.
+async fn tell(screen: Screen, host: &Host, slowly: bool) -> anyhow::Result<Stage> {
+    screen.heading("Baton before a simulated Marathon");
+    let agents = AGENTS.map(|ip| format!(".{}", ip.octets()[3])).join(" ");
+    let text = format!("namespace {}: load balancer {BALANCER}, agents {agents}", host::NAME);
+    screen.row(Mark::None, "network", &text);
+    let mut stage = Stage::open(screen, host).await?;
+    let pause = if slowly && screen.is_terminal() { PAUSE } else { Duration::ZERO };
+    acts::requests(&mut stage).await?;
+    tokio::time::sleep(pause).await;
+    acts::scale(&mut stage, 3, 5).await?;
+    tokio::time::sleep(pause).await;
+    acts::lose_agent(&mut stage).await?;
+    tokio::time::sleep(pause).await;
+    acts::scale(&mut stage, 5, 2).await?;
+    tokio::time::sleep(pause).await;
+    acts::delete(&mut stage).await?;
+    tokio::time::sleep(pause).await;
+    acts::break_label(&mut stage).await?;
+    tokio::time::sleep(pause).await;
+    acts::mend_label(&mut stage).await?;
+    stage.sum()?;
+    Ok(stage)
+}
+
+/// The signals that end the demo.
+struct Stops([Signal; 3]);
+
+impl Stops {
+    fn new() -> anyhow::Result<Self> {
+        let on = |kind| signal(kind).context("listen for signals");
+        Ok(Self([on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?]))
+    }
+
+    async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => (),
+            _ = terminate.recv() => (),
+            _ = hangup.recv() => (),
+        }
+    }
+}
+
+/// `DEMO_SECONDS`: how long everything stays up after the last act.
+fn seconds() -> anyhow::Result<Option<u64>> {
+    match std::env::var("DEMO_SECONDS") {
+        Err(_) => Ok(None),
+        Ok(text) if text.is_empty() => Ok(None),
+        Ok(text) => text.parse().map(Some).with_context(|| format!("DEMO_SECONDS={text:?} is no number of seconds")),
+    }
+}
+
+/// Between two acts.
+const PAUSE: Duration = Duration::from_secs(2);
