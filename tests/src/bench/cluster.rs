@@ -36,10 +36,10 @@ impl Shape {
         Bulk { apps: self.apps, tasks: self.tasks, backing: BulkBacking::Nothing, app }
     }
 
-    /// The apps whose tasks listen and can be moved.
-    pub fn moving(self, checks: bool) -> Bulk {
-        let app = if checks { |n| moving_app(n, true) } else { |n| moving_app(n, false) };
-        Bulk { apps: self.apps, tasks: self.tasks, backing: BulkBacking::Real, app }
+    /// The apps whose tasks listen and can be moved; without checks, whose results would be events
+    /// in the middle of a measurement.
+    pub fn moving(self) -> Bulk {
+        Bulk { apps: self.apps, tasks: self.tasks, backing: BulkBacking::Real, app: moving_app }
     }
 
     /// What a Marathon answers when it has such apps that never change.
@@ -80,8 +80,8 @@ fn still_app(n: usize, checked: bool) -> Value {
     app(&format!("/bench/app-{n}"), 10_000 + n, checked)
 }
 
-fn moving_app(n: usize, checked: bool) -> Value {
-    app(&moving_id(n), moving_port(n), checked)
+fn moving_app(n: usize) -> Value {
+    app(&moving_id(n), moving_port(n), false)
 }
 
 fn app(id: &str, port: usize, checked: bool) -> Value {
