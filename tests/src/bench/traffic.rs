@@ -3,10 +3,8 @@
 //! A host of its own with the simulated cluster, a `baton` with the settings it has by default, and
 //! its HAProxy. A task is killed; Marathon starts another one on another port; what counts is the
 //! time from the TASK_RUNNING event of the new task until it answers on the app's service port. The
-//! new task takes a second to start, so that the reload for the killed one is more than
-//! `min_reload_spacing` ago.
-//! Along the way: how long the source and the reload took, by `baton`'s own status, and HAProxy
-//! alone.
+//! new task takes long enough to start (`unhurried`) that the reload for the killed one is over.
+//! Along the way: how long the source and the reload took, by `baton`'s own status, and HAProxy alone.
 #![allow(clippy::disallowed_methods, reason = "measures")]
 
 use std::io::{Read as _, Write as _};
@@ -82,7 +80,7 @@ async fn measure(shape: Shape, samples: usize, checks: bool) -> anyhow::Result<S
     let still = Shape { apps: shape.apps - moving.apps, ..shape };
     let sim = Sim::start(Config {
         staging: Duration::from_millis(100),
-        starting: Duration::from_millis(1_100),
+        starting: unhurried(shape),
         ports: 33_000..=34_000,
         ..Config::new(Personality::V1_8)
     })
@@ -106,6 +104,12 @@ async fn measure(shape: Shape, samples: usize, checks: bool) -> anyhow::Result<S
     drop(baton.stop().await?);
     sim.stop().await;
     Ok(seen)
+}
+
+/// How long a task takes to start: until the reload for the killed one is over, and the least
+/// spacing of reloads after it; still quicker than tasks in the field.
+fn unhurried(shape: Shape) -> Duration {
+    Duration::from_secs(1) + Duration::from_micros(800) * u32::try_from(shape.apps).unwrap_or(u32::MAX)
 }
 
 /// Moves a task of the moving app `n` and waits until everything is quiet again.
@@ -201,7 +205,7 @@ const MOVING: usize = 20;
 const FEWEST: usize = 5;
 
 /// For all moves, so that a busy machine gives fewer of them instead of waiting.
-const LONGEST: Duration = Duration::from_secs(70);
+const LONGEST: Duration = Duration::from_secs(80);
 
 /// Files that HAProxy opens for anything else.
 const SPARE_FILES: usize = 1_000;
