@@ -2,7 +2,8 @@
 
 mod labels;
 
-use labels::{app, curl, host, https};
+use labels::curl::{curl, https};
+use labels::{app, host};
 use serde_json::Value;
 
 const ALL: &str = "groups = [\"*\"]";

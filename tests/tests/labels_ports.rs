@@ -5,7 +5,9 @@ mod labels;
 
 use std::process::Stdio;
 
-use labels::{Kind, app, curl, greeting, host, https, ports};
+use labels::curl::{curl, https};
+use labels::task::Kind;
+use labels::{app, greeting, host, ports};
 use tokio::process::Command;
 
 const ALL: &str = "groups = [\"*\"]";
