@@ -35,8 +35,9 @@ newer: ## the configuration and the reloads again with a newer HAProxy; as root
 
 demo: packages ## a simulated Marathon, a real HAProxy and a narrated minute; as root
 	@tools/need-cargo
-	$(CARGO) build --release -p baton -p e2e --bins
-	$(CARGO_TARGET_DIR)/release/demo
+	@echo "building baton, the simulator and the demo (some minutes the first time)"
+	@$(CARGO) build --release -p baton -p e2e --bin baton --bin demo
+	@PATH="$$PATH:/usr/sbin:/sbin" $(CARGO_TARGET_DIR)/release/demo
 
 bench: packages ## figures, one a line; ONLY=prefix for some of them
 	@tools/need-cargo

@@ -12,22 +12,22 @@ use super::stage::Stage;
 /// Looks at every app from outside.
 ///
 /// # Errors
-/// Never: what is wrong is told and counted.
+/// When an app does not run; whatever else is wrong is told and counted.
 pub(super) async fn requests(stage: &mut Stage) -> anyhow::Result<()> {
     stage.act("Requests by host name, by service port and by app id");
-    for (app, host) in [WEB, NGINX] {
+    for (app, host, _) in [WEB, NGINX] {
         for scheme in ["http", "https"] {
             tasks_answer(stage, "host", &format!("{scheme}://{host}/"), app).await;
         }
     }
-    for (app, port) in [(WEB.0, 11111), (NGINX.0, 10002), (TOMCAT, 31002)] {
+    for (app, port) in [(WEB.0, WEB.2), (NGINX.0, NGINX.2), TOMCAT] {
         tasks_answer(stage, "port", &probe::url(BALANCER, port), app).await;
     }
-    let found = probe::greeting(10000, MYSQL).await;
-    stage.check("port", about(&format!("{BALANCER}:10000"), found));
+    let found = probe::greeting(MYSQL.1, MYSQL.0).await;
+    stage.check("port", about(&format!("{BALANCER}:{}", MYSQL.1), found));
     redis(stage).await;
-    let place = stage.cluster.place(TOMCAT).context("tomcat does not run")?;
-    tasks_answer(stage, "fixed", &format!("http://{place}/"), TOMCAT).await;
+    let place = stage.cluster.place(TOMCAT.0).context("tomcat does not run")?;
+    tasks_answer(stage, "fixed", &format!("http://{place}/"), TOMCAT.0).await;
     let found = unserved(stage).await;
     stage.check("app id", about(UNSERVED, found));
     stage.ask_client(0).await;
@@ -43,7 +43,6 @@ pub(super) async fn scale(stage: &mut Stage, from: usize, to: usize) -> anyhow::
     let change = json!({"instances": to});
     let asked = stage.cluster.ask(Method::PUT, "/v2/apps/wordpress/web-app", Some(&change)).await?;
     stage.asked(&asked);
-    stage.cluster.settled().await?;
     stage.follow(|_| true).await?;
     stage.ask_client(0).await;
     Ok(())
@@ -54,13 +53,12 @@ pub(super) async fn scale(stage: &mut Stage, from: usize, to: usize) -> anyhow::
 /// # Errors
 /// When `baton` does not follow.
 pub(super) async fn lose_agent(stage: &mut Stage) -> anyhow::Result<()> {
-    let place = stage.cluster.place(REDIS).context("redis does not run")?.ip();
+    let place = stage.cluster.place(REDIS.0).context("redis does not run")?.ip();
     let instances = stage.cluster.sim.instances(WEB.0);
     let lost = instances.iter().filter(|instance| instance.address == place).count();
     stage.act(&format!("Agent {place} dies, with redis and {} of {}", probe::counted(lost, "task"), WEB.0));
     let asked = stage.cluster.command(&format!("/agents/{place}/lose")).await?;
     stage.asked(&format!("{asked} (of the simulator)"));
-    stage.cluster.settled().await?;
     stage.follow(|_| true).await?;
     stage.ask_client(AT_ONCE).await;
     redis(stage).await;
@@ -73,13 +71,12 @@ pub(super) async fn lose_agent(stage: &mut Stage) -> anyhow::Result<()> {
 /// # Errors
 /// When Marathon refuses, or `baton` does not follow.
 pub(super) async fn delete(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.act("Delete /tomcat");
+    stage.act(&format!("Delete {}", TOMCAT.0));
     let asked = stage.cluster.ask(Method::DELETE, "/v2/apps/tomcat", None).await?;
     stage.asked(&asked);
-    stage.cluster.settled().await?;
     stage.follow(|_| true).await?;
-    let found = probe::refused(31002).await;
-    stage.check("port", about(&probe::url(BALANCER, 31002), found));
+    let found = probe::refused(TOMCAT.1).await;
+    stage.check("port", about(&probe::url(BALANCER, TOMCAT.1), found));
     stage.ask_client(0).await;
     Ok(())
 }
@@ -99,7 +96,7 @@ pub(super) async fn break_label(stage: &mut Stage) -> anyhow::Result<()> {
     let url = format!("http://{}/", NGINX.1);
     let found = probe::status(&url, &[], 503).await;
     stage.check("host", about(&url, found.map(|()| "503, no app has this host name now".to_owned())));
-    tasks_answer(stage, "port", &probe::url(BALANCER, 10002), NGINX.0).await;
+    tasks_answer(stage, "port", &probe::url(BALANCER, NGINX.2), NGINX.0).await;
     stage.ask_client(0).await;
     Ok(())
 }
@@ -123,7 +120,7 @@ async fn label(stage: &Stage, vhost: &str) -> anyhow::Result<()> {
     let labels = json!({"labels": nginx(vhost)["labels"]});
     let asked = stage.cluster.ask(Method::PUT, "/v2/apps/nginx", Some(&labels)).await?;
     stage.asked(&asked);
-    stage.cluster.settled().await
+    Ok(())
 }
 
 async fn tasks_answer(stage: &mut Stage, name: &str, url: &str, app: &str) {
@@ -132,10 +129,10 @@ async fn tasks_answer(stage: &mut Stage, name: &str, url: &str, app: &str) {
 }
 
 async fn redis(stage: &mut Stage) {
-    let agent = stage.cluster.place(REDIS).map(|place| place.ip().to_string()).unwrap_or_default();
-    let found = probe::redis(9000).await;
+    let agent = stage.cluster.place(REDIS.0).map(|place| place.ip().to_string()).unwrap_or_default();
+    let found = probe::redis(REDIS.1).await;
     let told = found.map(|version| format!("PONG from redis {version} on {agent}"));
-    stage.check("port", about(&format!("{BALANCER}:9000"), told));
+    stage.check("port", about(&format!("{BALANCER}:{}", REDIS.1), told));
 }
 
 /// The app without a group runs, and is not served.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -23,22 +23,20 @@ pub(super) const CONTROL: SocketAddrV4 = SocketAddrV4::new(*MARATHON.ip(), 8079)
 pub(super) const AGENTS: [Ipv4Addr; 3] =
     [Ipv4Addr::new(192, 168, 71, 167), Ipv4Addr::new(192, 168, 71, 169), Ipv4Addr::new(192, 168, 71, 170)];
 
-/// The app that is scaled, and its host name.
-pub(super) const WEB: (&str, &str) = ("/wordpress/web-app", "test-worldpress.example.com");
-/// The app whose label is broken, and its host name.
-pub(super) const NGINX: (&str, &str) = ("/nginx", "nginx.example.com");
+/// The app that is scaled: its id, its host name, its service port.
+pub(super) const WEB: (&str, &str, u16) = ("/wordpress/web-app", "test-worldpress.example.com", 11111);
+/// The app whose label is broken, likewise.
+pub(super) const NGINX: (&str, &str, u16) = ("/nginx", "nginx.example.com", 10002);
 /// The app with a fixed port on its agent, which is deleted.
-pub(super) const TOMCAT: &str = "/tomcat";
-/// That port.
-pub(super) const TOMCAT_PORT: u16 = 31001;
+pub(super) const TOMCAT: (&str, u16) = ("/tomcat", 31002);
 /// The app that is a real redis.
-pub(super) const REDIS: &str = "/keys-and-values/db";
+pub(super) const REDIS: (&str, u16) = ("/keys-and-values/db", 9000);
 /// A database that only greets.
-pub(super) const MYSQL: &str = "/wordpress/mysql-db";
-/// The app that asks for nothing.
+pub(super) const MYSQL: (&str, u16) = ("/wordpress/mysql-db", 10000);
+/// The app that does not ask to be served.
 pub(super) const UNSERVED: &str = "/keys-and-values/app";
 /// All that ask to be served.
-const SERVED: [&str; 5] = [WEB.0, NGINX.0, TOMCAT, REDIS, MYSQL];
+const SERVED: [&str; 5] = [WEB.0, NGINX.0, TOMCAT.0, REDIS.0, MYSQL.0];
 
 /// The cluster.
 #[derive(Debug)]
@@ -69,7 +67,7 @@ impl Cluster {
         for app in [nginx(NGINX.1), tomcat()] {
             self.ask(Method::POST, "/v2/apps", Some(&app)).await?;
         }
-        self.settled().await?;
+        ensure!(self.sim.wait_settled(LONG).await, "the simulated tasks do not come up: {}", self.sim.state());
         Ok(SERVED.iter().chain([&UNSERVED]).map(|app| self.sim.instances(app).len()).sum())
     }
 
@@ -87,17 +85,6 @@ impl Cluster {
     /// When it refuses.
     pub(super) async fn command(&self, path: &str) -> anyhow::Result<String> {
         self.send(Method::POST, CONTROL, path, None).await
-    }
-
-    /// Waits until all tasks are where they should be.
-    ///
-    /// # Errors
-    /// When that takes too long.
-    pub(super) async fn settled(&self) -> anyhow::Result<()> {
-        if !self.sim.wait_settled(LONG).await {
-            bail!("the simulated tasks are not ready after {} s: {}", LONG.as_secs(), self.sim.state());
-        }
-        Ok(())
     }
 
     /// Where HAProxy has to send requests to now.
@@ -140,7 +127,7 @@ impl Cluster {
 pub(super) fn nginx(vhost: &str) -> Value {
     json!({
         "id": NGINX.0, "instances": 1, "cpus": 0.2, "mem": 20,
-        "container": docker("nginx", 80, 0, 10002),
+        "container": docker("nginx", 80, 0, NGINX.2),
         "healthChecks": [{"protocol": "HTTP", "path": "/", "portIndex": 0, "intervalSeconds": 5}],
         "labels": {"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": vhost},
     })
@@ -148,8 +135,8 @@ pub(super) fn nginx(vhost: &str) -> Value {
 
 fn tomcat() -> Value {
     json!({
-        "id": TOMCAT, "instances": 1, "cpus": 1, "mem": 128,
-        "container": docker("tomcat", 8080, TOMCAT_PORT, 31002),
+        "id": TOMCAT.0, "instances": 1, "cpus": 1, "mem": 128,
+        "container": docker("tomcat", 8080, 31001, TOMCAT.1),
         "labels": {"HAPROXY_GROUP": "internal"},
     })
 }

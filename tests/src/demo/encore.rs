@@ -1,16 +1,16 @@
 //! After the last act: everything stays up, and its user is told how to play with it.
 
 use super::cluster::{AGENTS, BALANCER, CONTROL, MARATHON, NGINX, WEB};
-use super::host::{DIR, LOG, NAME};
-use super::screen::{Mark, Screen};
+use super::host::Host;
+use super::screen::Screen;
 use crate::lab::baton::binary;
 
 /// Prints addresses and commands that can be pasted into another terminal.
 ///
 /// # Errors
 /// When `baton` is not built, which cannot be by now.
-pub(super) fn tell(screen: Screen, seconds: Option<u64>) -> anyhow::Result<()> {
-    let inside = |name: &str, command: &str| screen.row(Mark::None, name, &format!("ip netns exec {NAME} {command}"));
+pub(super) fn tell(screen: Screen, host: &Host, seconds: Option<u64>) -> anyhow::Result<()> {
+    let inside = |name: &str, command: &str| screen.command(name, &format!("ip netns exec {} {command}", host.name()));
     screen.heading("Everything stays up. In another terminal, as root:");
     inside("vhost", &format!("curl -H 'Host: {}' http://{BALANCER}/", WEB.1));
     inside("https", &format!("curl -k --resolve {0}:443:{BALANCER} https://{0}/", NGINX.1));
@@ -23,15 +23,11 @@ pub(super) fn tell(screen: Screen, seconds: Option<u64>) -> anyhow::Result<()> {
     inside("lose", &format!("curl -X POST http://{CONTROL}/agents/{}/lose", AGENTS[0]));
     inside("return", &format!("curl -X POST http://{CONTROL}/agents/{}/return", AGENTS[0]));
     let baton = binary("baton")?;
-    screen.row(Mark::None, "status", &format!("{} status --socket {DIR}/baton.sock", baton.display()));
-    screen.row(Mark::None, "log", &format!("tail -f {LOG}"));
-    screen.row(
-        Mark::None,
-        "stop",
-        &match seconds {
-            None => "Ctrl-C here".to_owned(),
-            Some(seconds) => format!("in {seconds} s (DEMO_SECONDS), or Ctrl-C here"),
-        },
-    );
+    screen.command("status", &format!("{} status --socket {}", baton.display(), host.socket().display()));
+    screen.command("log", &format!("tail -f {}", host.log().display()));
+    match seconds {
+        Some(seconds) => screen.command("stop", &format!("Ctrl-C here, or {seconds} s from now (DEMO_SECONDS)")),
+        None => screen.command("stop", "Ctrl-C here"),
+    }
     Ok(())
 }

@@ -19,41 +19,36 @@ use tempfile::TempDir;
 
 use crate::lab::ip;
 
-/// The namespace.
-pub(super) const NAME: &str = "baton-demo";
-
-/// Files of the running demo; of an ended one only the log.
-pub(super) const DIR: &str = "/run/baton-demo";
-
-/// Where `baton` and its HAProxy log.
-pub(super) const LOG: &str = "/run/baton-demo/log";
-
-/// The demo's host, and the right to be the only one.
+/// The demo's host, and the right to be the only one of its name.
 #[derive(Debug)]
 pub(super) struct Host {
+    name: String,
     _only: UnixListener,
 }
 
 impl Host {
-    /// Makes the namespace with `addresses` and moves this thread, and all that it starts, into it.
+    /// Makes the namespace `name` with `addresses` and moves this thread, and all that it starts, into it.
     ///
     /// # Errors
-    /// When something is missing, with the remedy; when another demo runs.
-    pub(super) fn enter(addresses: &[Ipv4Addr]) -> anyhow::Result<Self> {
+    /// When something is missing, with the remedy; when another demo of that name runs.
+    pub(super) fn enter(name: &str, addresses: &[Ipv4Addr]) -> anyhow::Result<Self> {
+        let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        ensure!(plain && name.starts_with(PREFIX), "DEMO_NAME={name:?}: expected {PREFIX}, letters, digits and -");
         ensure!(geteuid().is_root(), "the demo makes a network namespace: run it as root (sudo make demo)");
         for (program, package) in PROGRAMS {
             ensure!(in_path(program), "{program} is not installed: apt-get install {package}");
         }
-        // An abstract name ends with the process that holds it, however that ends.
-        let name = SocketAddr::from_abstract_name(NAME).context("name the demo's lock")?;
-        let Ok(only) = UnixListener::bind_addr(&name) else {
-            bail!("another demo is running; end it first (Ctrl-C where it runs)");
+        let Ok(only) = lock(name) else {
+            bail!("a demo is running already: end it (Ctrl-C where it runs), or set DEMO_NAME={PREFIX}-2 for this one");
         };
-        clear()?;
-        ip(&["netns", "add", NAME]).context("make a network namespace (a container must be privileged for that)")?;
+        clear(name)?;
+        for dead in namespaces().filter(|other| other != name && lock(other).is_ok()) {
+            clear(&dead)?;
+        }
+        ip(&["netns", "add", name]).context("make a network namespace (a container must be privileged for that)")?;
         // From here on it is removed when this is dropped.
-        let host = Self { _only: only };
-        let namespace = fs::File::open(namespace()).context("open the network namespace")?;
+        let host = Self { name: name.to_owned(), _only: only };
+        let namespace = fs::File::open(Path::new(NAMESPACES).join(name)).context("open the network namespace")?;
         setns(namespace, CloneFlags::CLONE_NEWNET).context("enter the network namespace")?;
         ip(&["link", "set", "lo", "up"])?;
         for address in addresses {
@@ -62,36 +57,60 @@ impl Host {
         Ok(host)
     }
 
-    /// Makes [`DIR`].
+    /// The namespace.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes the directory of the running demo, `/run/NAME`; of an ended one it keeps only the log.
     ///
     /// # Errors
     /// When that cannot be done.
     pub(super) fn dir(&self) -> anyhow::Result<TempDir> {
-        let dir = Path::new(DIR);
-        let (parent, name) = (dir.parent().unwrap_or(dir), dir.file_name().unwrap_or_default());
-        let mut made =
-            tempfile::Builder::new().prefix(name).rand_bytes(0).tempdir_in(parent).context("make its directory")?;
+        let mut builder = tempfile::Builder::new();
+        let mut made = builder.prefix(&self.name).rand_bytes(0).tempdir_in("/run").context("make a directory")?;
         // The log is to outlive the demo; the rest goes with the host.
         made.disable_cleanup(true);
         Ok(made)
+    }
+
+    /// Where `baton` and its HAProxy log.
+    pub(super) fn log(&self) -> PathBuf {
+        dir(&self.name).join("log")
+    }
+
+    /// The control socket of `baton`.
+    pub(super) fn socket(&self) -> PathBuf {
+        dir(&self.name).join("baton.sock")
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
         // A next demo clears away what this cannot.
-        let _ = ip(&["netns", "del", NAME]);
-        let entries = fs::read_dir(DIR).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| entry.path() != Path::new(LOG)) {
+        let _ = ip(&["netns", "del", &self.name]);
+        let entries = fs::read_dir(dir(&self.name)).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.path() != self.log()) {
             let _ = remove(&entry.path());
         }
     }
 }
 
+/// The right to be the demo of that name. An abstract name ends with the process that holds it, however that ends.
+fn lock(name: &str) -> std::io::Result<UnixListener> {
+    UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)
+}
+
+/// The namespaces of this and other demos.
+fn namespaces() -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(NAMESPACES).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.starts_with(PREFIX))
+}
+
 /// Clears away what a killed demo left behind.
-fn clear() -> anyhow::Result<()> {
-    if namespace().exists() {
-        let left = left_behind()?;
+fn clear(name: &str) -> anyhow::Result<()> {
+    if Path::new(NAMESPACES).join(name).exists() {
+        let left = left_behind(name)?;
         signal(&left, Signal::SIGTERM);
         for _ in 0..300 {
             if left.iter().all(|pid| !is_ours(*pid)) {
@@ -100,17 +119,17 @@ fn clear() -> anyhow::Result<()> {
             std::thread::sleep(Duration::from_millis(10));
         }
         signal(&left, Signal::SIGKILL);
-        ip(&["netns", "del", NAME]).context("remove the network namespace of an earlier demo")?;
+        ip(&["netns", "del", name]).context("remove the network namespace of an earlier demo")?;
     }
-    if Path::new(DIR).exists() {
-        remove(Path::new(DIR)).context("remove the files of an earlier demo")?;
+    if dir(name).exists() {
+        remove(&dir(name)).context("remove the files of an earlier demo")?;
     }
     Ok(())
 }
 
 /// The processes that an earlier demo started in its namespace; a shell of its user is none of them.
-fn left_behind() -> anyhow::Result<Vec<Pid>> {
-    let output = Command::new("ip").args(["netns", "pids", NAME]).output().context("run ip")?;
+fn left_behind(name: &str) -> anyhow::Result<Vec<Pid>> {
+    let output = Command::new("ip").args(["netns", "pids", name]).output().context("run ip")?;
     let pids = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok(pids.lines().filter_map(|pid| pid.trim().parse().ok()).map(Pid::from_raw).filter(|pid| is_ours(*pid)).collect())
 }
@@ -132,8 +151,8 @@ fn remove(path: &Path) -> std::io::Result<()> {
     if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
-fn namespace() -> PathBuf {
-    Path::new("/run/netns").join(NAME)
+fn dir(name: &str) -> PathBuf {
+    Path::new("/run").join(name)
 }
 
 fn in_path(program: &str) -> bool {
@@ -143,3 +162,9 @@ fn in_path(program: &str) -> bool {
 
 /// What the demo runs, and the Debian packages that bring it.
 const PROGRAMS: [(&str, &str); 3] = [("ip", "iproute2"), ("haproxy", "haproxy"), ("redis-server", "redis-server")];
+
+/// Every demo's name begins so.
+const PREFIX: &str = "baton-demo";
+
+/// Where iproute2 keeps the names.
+const NAMESPACES: &str = "/run/netns";

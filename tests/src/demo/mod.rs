@@ -16,7 +16,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::lab::baton::binary;
@@ -44,52 +44,54 @@ fn demo() -> anyhow::Result<()> {
     let screen = Screen::new();
     // Threads and processes started from here on are in the namespace.
     let addresses: Vec<_> = AGENTS.into_iter().chain([BALANCER, *MARATHON.ip()]).collect();
-    let host = Host::enter(&addresses)?;
+    let host = Host::enter(&name()?, &addresses)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let mut stops = Stops::new()?;
-        let stage = tokio::select! {
-            stage = tell(screen, &host, seconds != Some(0)) => stage?,
-            () = stops.next() => bail!("stopped before the end"),
+        let opened = async {
+            let agents = AGENTS.map(|ip| format!(".{}", ip.octets()[3])).join(" ");
+            let text = format!("namespace {}: load balancer {BALANCER}, agents {agents}", host.name());
+            screen.heading("Baton before a simulated Marathon");
+            screen.row(Mark::None, "network", &text);
+            Stage::open(screen, &host).await
         };
-        match seconds {
-            Some(0) => (),
-            Some(_) | None => encore::tell(screen, seconds)?,
+        let mut stage = tokio::select! {
+            stage = opened => stage?,
+            () = stops.next() => bail!(STOPPED),
+        };
+        let played = tokio::select! {
+            played = play(&mut stage, seconds != Some(0)) => played,
+            () = stops.next() => Err(anyhow!(STOPPED)),
+        };
+        if played.is_ok() && seconds != Some(0) {
+            encore::tell(screen, &host, seconds)?;
+            match seconds {
+                // Either end of it is a good one.
+                Some(seconds) => drop(tokio::time::timeout(Duration::from_secs(seconds), stops.next()).await),
+                None => stops.next().await,
+            }
         }
-        match seconds {
-            // Either end of it is a good one.
-            Some(seconds) => drop(tokio::time::timeout(Duration::from_secs(seconds), stops.next()).await),
-            None => stops.next().await,
-        }
-        screen.line("");
-        drop(stage);
-        Ok(())
+        played.and(stage.close().await)
     })
 }
 
-/// Tells the story, with time to read where somebody does; what played it still plays.
-async fn tell(screen: Screen, host: &Host, slowly: bool) -> anyhow::Result<Stage> {
-    screen.heading("Baton before a simulated Marathon");
-    let agents = AGENTS.map(|ip| format!(".{}", ip.octets()[3])).join(" ");
-    let text = format!("namespace {}: load balancer {BALANCER}, agents {agents}", host::NAME);
-    screen.row(Mark::None, "network", &text);
-    let mut stage = Stage::open(screen, host).await?;
-    let pause = if slowly && screen.is_terminal() { PAUSE } else { Duration::ZERO };
-    acts::requests(&mut stage).await?;
+/// Plays all acts, with time to read where somebody does.
+async fn play(stage: &mut Stage, slowly: bool) -> anyhow::Result<()> {
+    let pause = if slowly && stage.screen.is_terminal() { PAUSE } else { Duration::ZERO };
+    acts::requests(stage).await?;
     tokio::time::sleep(pause).await;
-    acts::scale(&mut stage, 3, 5).await?;
+    acts::scale(stage, 3, 5).await?;
     tokio::time::sleep(pause).await;
-    acts::lose_agent(&mut stage).await?;
+    acts::lose_agent(stage).await?;
     tokio::time::sleep(pause).await;
-    acts::scale(&mut stage, 5, 2).await?;
+    acts::scale(stage, 5, 2).await?;
     tokio::time::sleep(pause).await;
-    acts::delete(&mut stage).await?;
+    acts::delete(stage).await?;
     tokio::time::sleep(pause).await;
-    acts::break_label(&mut stage).await?;
+    acts::break_label(stage).await?;
     tokio::time::sleep(pause).await;
-    acts::mend_label(&mut stage).await?;
-    stage.sum()?;
-    Ok(stage)
+    acts::mend_label(stage).await?;
+    stage.sum()
 }
 
 /// The signals that end the demo.
@@ -120,5 +122,15 @@ fn seconds() -> anyhow::Result<Option<u64>> {
     }
 }
 
+/// `DEMO_NAME`: the namespace, for more than one demo at a time.
+fn name() -> anyhow::Result<String> {
+    match std::env::var("DEMO_NAME") {
+        Err(std::env::VarError::NotPresent) => Ok("baton-demo".to_owned()),
+        other => other.context("read DEMO_NAME"),
+    }
+}
+
 /// Between two acts.
 const PAUSE: Duration = Duration::from_secs(2);
+
+const STOPPED: &str = "stopped before the end";

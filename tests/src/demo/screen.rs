@@ -53,9 +53,14 @@ impl Screen {
         lines.for_each(|line| self.line(&format!("{:15}{line}", "")));
     }
 
+    /// A command to be copied: never wrapped.
+    pub(super) fn command(self, name: &str, command: &str) {
+        self.line(&format!("   {} {command}", self.painted(DIM, &format!("{name:<6}"))));
+    }
+
     /// A line as it is.
     #[allow(clippy::unused_self, reason = "the one place that writes")]
-    pub(super) fn line(self, text: &str) {
+    fn line(self, text: &str) {
         // A reader that hung up is no error of ours.
         let _ = writeln!(std::io::stdout().lock(), "{text}");
     }

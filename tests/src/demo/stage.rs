@@ -13,7 +13,7 @@ use baton::status::Report;
 
 use super::client::{Client, Tally};
 use super::cluster::{Cluster, MARATHON, WEB};
-use super::host::{Host, LOG};
+use super::host::Host;
 use super::probe::counted;
 use super::screen::{Mark, Screen};
 use crate::lab::baton::Baton;
@@ -22,6 +22,8 @@ use crate::lab::baton::Baton;
 pub(super) struct Stage {
     /// Where it is told.
     pub(super) screen: Screen,
+    /// Where `baton` and HAProxy log.
+    log: String,
     client: Client,
     baton: Baton,
     /// The simulated Marathon.
@@ -59,7 +61,7 @@ impl Stage {
         let text = format!("the two published groups, nginx and tomcat: {tasks} tasks run after {took} ms");
         screen.row(Mark::None, "apps", &text);
 
-        let baton = Baton::start_in(host.dir()?, CONFIG, &[]).await?;
+        let baton = Baton::start_in(host.dir()?, &config(), &[]).await?;
         let served = baton.until("applied its first configuration", |status| status["applied"]["at"].is_f64()).await?;
         let report: Report = serde_json::from_value(served)?;
         let pid = report.haproxy.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
@@ -67,10 +69,11 @@ impl Stage {
         screen.row(Mark::None, "baton", &text);
         let act = Act { applied_at: report.applied.at, ..Act::default() };
         screen.row(Mark::None, "applied", &format!("{}; {}", applied(&changes(&report)), serves(&report)));
-        screen.row(Mark::None, "log", LOG);
+        let log = host.log().display().to_string();
+        screen.row(Mark::None, "log", &log);
 
         let client = Client::start()?;
-        Ok(Self { screen, client, baton, cluster, total: Tally::default(), probes: 0, failed: 0, act })
+        Ok(Self { screen, log, client, baton, cluster, total: Tally::default(), probes: 0, failed: 0, act })
     }
 
     /// Begins an act.
@@ -85,8 +88,8 @@ impl Stage {
         self.screen.row(Mark::None, "asked", text);
     }
 
-    /// Waits until HAProxy knows the tasks that Marathon runs, all of them and no others, until the client has met
-    /// those of the web app, and until `done`; tells what `baton` did for that.
+    /// Waits until Marathon has done what it was asked for, HAProxy knows all tasks and no others, the client has met
+    /// those of the web app, and `done`; tells what `baton` did for that.
     ///
     /// # Errors
     /// When it takes too long.
@@ -97,7 +100,8 @@ impl Stage {
                 self.act.applied_at = report.applied.at;
                 self.act.applied.extend(changes(&report));
             }
-            let same = self.servers() == self.cluster.endpoints();
+            let settled = self.cluster.sim.wait_settled(Duration::ZERO).await;
+            let same = settled && self.servers() == self.cluster.endpoints();
             let met = || self.cluster.tasks(WEB.0).iter().all(|task| self.client.has_met(task));
             if same && !report.applied.pending && met() && done(&report) {
                 let text = format!("{}; {}", applied(&self.act.applied), serves(&report));
@@ -106,7 +110,7 @@ impl Stage {
             }
             tokio::time::sleep(POLL).await;
         }
-        bail!("HAProxy does not serve what Marathon runs; what baton says about that is in {LOG}");
+        bail!("HAProxy does not serve what Marathon runs; baton's and HAProxy's log: {}", self.log);
     }
 
     /// Tells what a probe found, and counts it.
@@ -124,11 +128,16 @@ impl Stage {
     /// Tells who answers the client now, and how many of its requests failed since it last was asked, of which
     /// `forgiven` are not the load balancer's fault.
     pub(super) async fn ask_client(&mut self, forgiven: u64) {
-        let before = self.client.take();
-        tokio::time::sleep(SAMPLE).await;
-        let now = self.client.take();
-        let met: BTreeSet<String> = now.tasks.keys().cloned().collect();
         let tasks = self.cluster.tasks(WEB.0);
+        let (before, mut now) = (self.client.take(), Tally::default());
+        for _ in 0..SAMPLES {
+            tokio::time::sleep(SAMPLE).await;
+            now = now.and(self.client.take());
+            if tasks.iter().all(|task| now.tasks.contains_key(task)) {
+                break;
+            }
+        }
+        let met: BTreeSet<String> = now.tasks.keys().cloned().collect();
         let (answer, strange) = (tasks.intersection(&met).count(), met.difference(&tasks).count());
         let tally = before.and(now);
         let whom = match (answer == tasks.len(), strange) {
@@ -161,13 +170,20 @@ impl Stage {
         self.screen.row(mark, "probes", &format!("{right} of {} found what they should", self.probes));
         self.screen.row(mark, "client", &self.total.to_string());
         if self.failed > 0 {
-            bail!(
-                "{} of {} probes failed (✗ above); what baton and HAProxy said is in {LOG}",
-                self.failed,
-                self.probes
-            );
+            bail!("{} of {} probes failed, see ✗; baton's and HAProxy's log: {}", self.failed, self.probes, self.log);
         }
         Ok(())
+    }
+
+    /// Ends everything in order.
+    ///
+    /// # Errors
+    /// When `baton` does not end.
+    pub(super) async fn close(self) -> anyhow::Result<()> {
+        drop(self.client);
+        let ended = self.baton.stop().await;
+        self.cluster.sim.stop().await;
+        ended.map(drop)
     }
 
     /// How soon the tasks that are new in this act answered, from Marathon's event that they run.
@@ -205,15 +221,20 @@ fn serves(report: &Report) -> String {
     counts.map(|(number, what)| counted(number, what)).join(", ")
 }
 
-const CONFIG: &str = r#"
+/// `baton`'s configuration; the lab adds the directories.
+fn config() -> String {
+    format!(
+        r#"
 [marathon]
-urls = ["http://192.168.71.166:8080"]
+urls = ["http://{MARATHON}"]
 groups = ["external", "internal"]
 health_check = true
 
 [haproxy]
 manage = "child"
-"#;
+"#
+    )
+}
 
 /// Between two looks at `baton`'s status: less than the least time between two reloads.
 const POLL: Duration = Duration::from_millis(20);
@@ -221,5 +242,6 @@ const POLL: Duration = Duration::from_millis(20);
 /// How often that is looked at before it takes too long: 20 seconds.
 const POLLS: u32 = 1_000;
 
-/// Long enough for each task to answer some requests.
+/// Long enough for each task to answer some requests, unless the machine is very busy.
 const SAMPLE: Duration = Duration::from_millis(400);
+const SAMPLES: u32 = 10;

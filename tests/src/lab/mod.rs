@@ -8,6 +8,7 @@ pub mod baton;
 pub mod client;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
@@ -54,4 +55,15 @@ pub fn ip(args: &[&str]) -> anyhow::Result<()> {
     let output = Command::new("ip").args(args).output().context("run ip (Debian package iproute2)")?;
     ensure!(output.status.success(), "ip {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
+}
+
+/// The HAProxy that the tests run with: the first in PATH.
+///
+/// # Errors
+/// When there is none.
+pub fn haproxy_binary() -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let sbin = ["/usr/local/sbin", "/usr/sbin"].map(PathBuf::from);
+    let mut dirs = std::env::split_paths(&path).chain(sbin);
+    dirs.find_map(|dir| Some(dir.join("haproxy")).filter(|file| file.is_file())).context("no haproxy in PATH")
 }

@@ -1,0 +1,99 @@
+//! Synthetic clusters: the apps, and Marathon's answer about them.
+//!
+//! The simulator's bulk loader makes them, so a benchmark in this process and one over the wire see
+//! the same cluster. Its apps are those that marathon-lb was measured with: bridge networking, one
+//! port, one VHOST, a MESOS_HTTP check.
+
+use std::fmt;
+
+use anyhow::{Context as _, ensure};
+use baton::source::marathon::wire::{self, Envelope};
+use haproxy::app::Snapshot;
+use serde_json::{Value, json};
+
+use crate::lab::client::get;
+use crate::sim::{Bulk, BulkBacking, Config, Personality, Sim};
+
+/// How big a cluster is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Apps.
+    pub apps: usize,
+    /// Running tasks of each.
+    pub tasks: usize,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.apps, self.tasks)
+    }
+}
+
+impl Shape {
+    /// For the bulk loader: `moving` of the apps really listen, the rest is only listed.
+    pub fn bulks(self, moving: usize) -> [Bulk; 2] {
+        let still = self.apps.saturating_sub(moving);
+        let bulk = |apps, backing, app| Bulk { apps, tasks: self.tasks, backing, app };
+        [bulk(still, BulkBacking::Nothing, still_app), bulk(self.apps - still, BulkBacking::Real, moving_app)]
+    }
+
+    /// What a Marathon answers when it has such a cluster.
+    ///
+    /// # Errors
+    /// When the simulator cannot be started.
+    pub async fn answer(self) -> anyhow::Result<String> {
+        let sim = Sim::start(Config::new(Personality::V1_8)).await?;
+        let [still, _] = self.bulks(0);
+        sim.load(&still).map_err(|why| anyhow::anyhow!("load the simulator: {why}"))?;
+        let answer = get(&format!("{}/v2/apps?embed=apps.tasks", sim.url(0)), &[]).await;
+        sim.stop().await;
+        ensure!(answer.status == 200, "the simulator answers {}: {}", answer.status, answer.body);
+        Ok(answer.body)
+    }
+}
+
+/// The answer as the reconcile loop gets it.
+///
+/// # Errors
+/// When it is not read completely.
+pub fn snapshot(answer: &str) -> anyhow::Result<Snapshot> {
+    let read = wire::read(answer.as_bytes(), Envelope::Object).context("read the simulator's answer")?;
+    ensure!(read.issues.is_empty(), "the simulator's answer has issues, the first: {}", read.issues[0]);
+    Ok(Snapshot { apps: read.apps, issues: read.issues, revision: 1 })
+}
+
+/// The id of the moving app `n`.
+pub fn moving_id(n: usize) -> String {
+    format!("/bench/moving-{n}")
+}
+
+/// The service port of the moving app `n`.
+pub fn moving_port(n: usize) -> usize {
+    20_000 + n
+}
+
+fn still_app(n: usize) -> Value {
+    app(&format!("/bench/app-{n}"), 10_000 + n)
+}
+
+fn moving_app(n: usize) -> Value {
+    app(&moving_id(n), moving_port(n))
+}
+
+fn app(id: &str, port: usize) -> Value {
+    let host = format!("{}.bench.test", id.trim_start_matches("/bench/"));
+    json!({
+        "id": id,
+        "cmd": "serve",
+        "cpus": 0.1,
+        "mem": 32,
+        "container": {
+            "type": "DOCKER",
+            "docker": {"image": "registry.bench.test/serve:1.0"},
+            "portMappings": [{"containerPort": 80, "hostPort": 0, "servicePort": port, "protocol": "tcp"}],
+        },
+        "networks": [{"mode": "container/bridge"}],
+        "healthChecks": [{"protocol": "MESOS_HTTP", "path": "/health", "portIndex": 0}],
+        "labels": {"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": host},
+    })
+}

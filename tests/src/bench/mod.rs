@@ -1,0 +1,35 @@
+//! `make bench`: how fast and how big Baton is, on synthetic clusters.
+//!
+//! Called by the `bench` binary. Each suite is a file: [`build`] measures in this process, [`memory`]
+//! a process of `baton render`, [`check`] HAProxy's own check, [`traffic`] a whole load balancer
+//! behind a simulated Marathon. Every loop is bounded; what a suite starts ends with it.
+
+pub mod build;
+pub mod check;
+pub mod cluster;
+pub mod figure;
+pub mod memory;
+pub mod traffic;
+
+use cluster::Shape;
+use figure::Report;
+
+/// Runs every suite that gives a wanted figure. `scale` divides the sizes of the clusters; the names
+/// of the figures always tell the real ones.
+///
+/// # Errors
+/// When something cannot be started or does not do what it should: no figure is better than a wrong one.
+pub fn run(report: &mut Report<'_>, scale: usize) -> anyhow::Result<()> {
+    let of = |apps: usize| Shape { apps: (apps / scale.max(1)).max(1), tasks: TASKS };
+    let large = of(5_000);
+    build::run(report, large)?;
+    memory::run(report, large)?;
+    for (apps, samples) in [(100, 30), (1_000, 20), (5_000, 10)] {
+        check::run(report, of(apps))?;
+        traffic::run(report, of(apps), samples)?;
+    }
+    Ok(())
+}
+
+/// Of each app.
+const TASKS: usize = 5;
