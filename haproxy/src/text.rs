@@ -57,6 +57,9 @@ impl Host {
             return Err(BadText::Length { have: name.len(), max: 253 });
         }
         for label in name.split('.') {
+            if label.is_empty() {
+                return Err(BadText::EmptyPart);
+            }
             check(label, 63, |b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')?;
             if label.starts_with('-') || label.ends_with('-') {
                 return Err(BadText::Character('-'));
@@ -290,6 +293,9 @@ pub enum BadText {
         /// The most allowed.
         max: usize,
     },
+    /// Two dots in a row, or one at an end.
+    #[error("there is nothing between two dots, or before or after one")]
+    EmptyPart,
     /// A character that is not allowed here.
     #[error("the character {0:?} is not allowed")]
     Character(char),

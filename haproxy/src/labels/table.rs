@@ -331,7 +331,9 @@ pub static TABLE: &[Label] = &[
         default: "none",
         accepts: "realm:user:hash with a crypt(3) hash as `openssl passwd -6` prints it",
         example: "Shop:anna:$6$kH/6.4hBwLPbFU$7/y.tLoAr2tMkOAxv.OvXe.RzUY5sZgtCX4X4fKAnyD3NXzZoQ4zQ8mDPiPv6iBAYL3Y2mDPL0eXHdj/wFZ.1.",
-        effect: "HTTP basic authentication. Messages never show the value, for it may hold a password.",
+        effect: "HTTP basic authentication for requests that come by virtual host, on 80 and 443. The service port and \
+                 9091 stay open, as in marathon-lb: keep them from the outside by firewall or BACKEND_NETWORK_ALLOWED_ACL. \
+                 Messages never show the value, for it may hold a password.",
         empty: Empty::Bad,
         bad: Bad::FailsClosed,
         set: Setter::Port(|port, text| put_some(&mut port.auth, value::auth(text))),
