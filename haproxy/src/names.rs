@@ -44,7 +44,9 @@ pub fn server_id(name: &str, taken: &mut BTreeSet<u16>) -> u16 {
     let mut text = name.to_owned();
     loop {
         let digest = Sha256::digest(text.as_bytes());
-        let id = digest.iter().fold(0_u32, |rest, byte| (rest * 256 + u32::from(*byte)) % ID_MODULUS);
+        let id = digest.chunks(4).fold(0_u64, |rest, word| {
+            word.iter().fold(rest, |number, byte| number << 8 | u64::from(*byte)) % ID_MODULUS
+        });
         match u16::try_from(id) {
             Ok(id) if id != 0 && taken.insert(id) => return id,
             _ => text = format!("{text} {digest:x}"),
@@ -52,7 +54,7 @@ pub fn server_id(name: &str, taken: &mut BTreeSet<u16>) -> u16 {
     }
 }
 
-const ID_MODULUS: u32 = 32_767;
+const ID_MODULUS: u64 = 32_767;
 
 #[cfg(test)]
 mod tests {

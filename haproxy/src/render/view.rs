@@ -3,6 +3,8 @@
 //! Made by `render` section by section and thrown away. All text here comes from types that cannot
 //! hold a blank or a newline, so the templates escape nothing.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use crate::model::{Backend, BackendId, Frontend, HostTable, Server};
@@ -181,8 +183,8 @@ pub(super) struct BackendView {
     revproxy: Option<RevproxyView>,
     sticky: bool,
     http_check: Option<HttpCheckView>,
-    check: String,
-    servers: Vec<ServerView>,
+    /// Each the words of a `server` line.
+    servers: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -211,15 +213,6 @@ struct HttpCheckView {
     timeout: u64,
 }
 
-#[derive(Serialize)]
-struct ServerView {
-    name: String,
-    addr: String,
-    id: u16,
-    cookie: String,
-    check_port: String,
-}
-
 impl BackendView {
     /// `https` is the TLS listener that redirects go to.
     pub(super) fn new(id: &BackendId, backend: &Backend, https: Option<Listen>) -> Self {
@@ -246,25 +239,30 @@ impl BackendView {
                 .as_ref()
                 .and_then(|check| check.http.as_ref())
                 .map(|http| HttpCheckView { uri: http.uri.to_string(), timeout: http.timeout.as_secs() }),
-            check: check(backend),
-            servers: backend.servers.iter().map(|server| server_view(server, backend)).collect(),
+            servers: servers(backend),
         }
     }
 }
 
-fn server_view(server: &Server, backend: &Backend) -> ServerView {
-    let checked = backend.check.is_some() || backend.sticky;
-    let port = server.check_port.or_else(|| backend.check.as_ref()?.port).filter(|_| checked);
-    ServerView {
-        name: server.name.clone(),
-        addr: match server.addr.ip() {
-            std::net::IpAddr::V4(ip) => format!("{ip}:{}", server.addr.port()),
-            std::net::IpAddr::V6(ip) => format!("[{ip}]:{}", server.addr.port()),
-        },
-        id: server.id,
-        cookie: if backend.sticky { format!(" cookie {}", names::cookie(&server.name)) } else { String::new() },
-        check_port: port.map(|port| format!(" port {port}")).unwrap_or_default(),
-    }
+/// The words of each server's line. Text and not values for the template, because in a large
+/// configuration nearly all lines are servers and values take three times as long.
+fn servers(backend: &Backend) -> Vec<String> {
+    let check = check(backend);
+    let words = |server: &Server| {
+        let mut line = format!("{} {} id {}", server.name, server.addr, server.id);
+        if backend.sticky {
+            line.push_str(" cookie ");
+            line.push_str(&names::cookie(&server.name));
+        }
+        line.push_str(&check);
+        let port = server.check_port.or_else(|| backend.check.as_ref()?.port).filter(|_| !check.is_empty());
+        if let Some(port) = port {
+            // Writing to a String cannot fail.
+            let _ = write!(line, " port {port}");
+        }
+        line
+    };
+    backend.servers.iter().map(words).collect()
 }
 
 /// The check words that all servers of a backend share.

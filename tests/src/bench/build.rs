@@ -4,10 +4,8 @@
 //! seal) and `fetch_parse_…` (getting the answer over loopback and reading it).
 #![allow(clippy::disallowed_methods, reason = "measures")]
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::ensure;
 use baton::config::Config;
@@ -19,6 +17,7 @@ use haproxy::render::Renderer;
 
 use super::cluster::{self, Shape};
 use super::figure::{Figure, Report, Samples};
+use super::front::Front;
 
 /// Measures on a cluster of this shape.
 ///
@@ -31,7 +30,7 @@ pub fn run(report: &mut Report<'_>, shape: Shape) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     report.say(&format!("making a cluster of {shape}"));
-    let answer = runtime.block_on(shape.answer())?;
+    let answer = runtime.block_on(shape.answer(true))?;
     let [compile_render, fetch_parse] = names;
     if report.wants(&[&compile_render]) {
         report.say(&format!("compile and render, {ROUNDS} times"));
@@ -40,7 +39,7 @@ pub fn run(report: &mut Report<'_>, shape: Shape) -> anyhow::Result<()> {
     if report.wants(&[&fetch_parse]) {
         let megabytes = answer.len() / 1_000_000;
         report.say(&format!("fetch and parse {megabytes} MB, {FETCHES} times"));
-        report.give(&Figure::millis(fetch_parse, runtime.block_on(fetch(answer, shape))?.median()))?;
+        report.give(&Figure::millis(fetch_parse, runtime.block_on(fetch(&answer, shape))?.median()))?;
     }
     Ok(())
 }
@@ -76,10 +75,10 @@ fn build(answer: &str, shape: Shape) -> anyhow::Result<Samples> {
     Ok(times)
 }
 
-/// Asks a stand-in that has the answer ready, so that only our side is measured.
-async fn fetch(answer: String, shape: Shape) -> anyhow::Result<Samples> {
-    let address = stand_in(answer, FETCHES)?;
-    let client = Client::new(&MarathonConfig::new(vec![MemberUrl::parse(&format!("http://{address}"))?]));
+/// Asks a front that has the answer ready, so that only our side is measured.
+async fn fetch(answer: &str, shape: Shape) -> anyhow::Result<Samples> {
+    let front = Front::start(answer, None)?;
+    let client = Client::new(&MarathonConfig::new(vec![MemberUrl::parse(&front.url())?]));
     let mut times = Samples::default();
     for _ in 0..FETCHES {
         let fetched = client.apps().await?;
@@ -89,28 +88,5 @@ async fn fetch(answer: String, shape: Shape) -> anyhow::Result<Samples> {
     Ok(times)
 }
 
-/// Serves `answer` to this many connections, then ends.
-fn stand_in(answer: String, connections: usize) -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", answer.len());
-    let serve = move |mut stream: TcpStream| {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        // A request of ours fits into one packet.
-        let _ = stream.read(&mut [0; 4096])?;
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(answer.as_bytes())
-    };
-    std::thread::Builder::new().name("stand-in".to_owned()).spawn(move || {
-        for stream in listener.incoming().take(connections).flatten() {
-            // The client notices and says so.
-            let _ = serve(stream);
-        }
-    })?;
-    Ok(address)
-}
-
 const ROUNDS: usize = 20;
-const FETCHES: usize = 5;
-const PATIENCE: Duration = Duration::from_secs(20);
+const FETCHES: usize = 7;

@@ -31,7 +31,7 @@ pub fn run(report: &mut Report<'_>, shape: Shape) -> anyhow::Result<()> {
 async fn measure(shape: Shape) -> anyhow::Result<Samples> {
     let dir = tempfile::Builder::new().prefix("baton-bench-").tempdir()?;
     let (cert, _) = default_certificate(&dir.path().join("default.pem"))?;
-    let snapshot = cluster::snapshot(&shape.answer().await?)?;
+    let snapshot = cluster::snapshot(&shape.answer(true).await?)?;
     let bundle = builder(&cert)?.build(&snapshot)?.bundle;
     let binary = haproxy_binary()?;
     let mut times = Samples::default();

@@ -30,21 +30,25 @@ impl fmt::Display for Shape {
 }
 
 impl Shape {
-    /// For the bulk loader: `moving` of the apps really listen, the rest is only listed.
-    pub fn bulks(self, moving: usize) -> [Bulk; 2] {
-        let still = self.apps.saturating_sub(moving);
-        let bulk = |apps, backing, app| Bulk { apps, tasks: self.tasks, backing, app };
-        [bulk(still, BulkBacking::Nothing, still_app), bulk(self.apps - still, BulkBacking::Real, moving_app)]
+    /// The apps that never change, for the bulk loader; nothing listens.
+    pub fn still(self, checks: bool) -> Bulk {
+        let app = if checks { |n| still_app(n, true) } else { |n| still_app(n, false) };
+        Bulk { apps: self.apps, tasks: self.tasks, backing: BulkBacking::Nothing, app }
     }
 
-    /// What a Marathon answers when it has such a cluster.
+    /// The apps whose tasks listen and can be moved; without checks, whose results would be events
+    /// in the middle of a measurement.
+    pub fn moving(self) -> Bulk {
+        Bulk { apps: self.apps, tasks: self.tasks, backing: BulkBacking::Real, app: moving_app }
+    }
+
+    /// What a Marathon answers when it has such apps that never change.
     ///
     /// # Errors
     /// When the simulator cannot be started.
-    pub async fn answer(self) -> anyhow::Result<String> {
+    pub async fn answer(self, checks: bool) -> anyhow::Result<String> {
         let sim = Sim::start(Config::new(Personality::V1_8)).await?;
-        let [still, _] = self.bulks(0);
-        sim.load(&still).map_err(|why| anyhow::anyhow!("load the simulator: {why}"))?;
+        sim.load(&self.still(checks)).map_err(|why| anyhow::anyhow!("load the simulator: {why}"))?;
         let answer = get(&format!("{}/v2/apps?embed=apps.tasks", sim.url(0)), &[]).await;
         sim.stop().await;
         ensure!(answer.status == 200, "the simulator answers {}: {}", answer.status, answer.body);
@@ -72,15 +76,16 @@ pub fn moving_port(n: usize) -> usize {
     20_000 + n
 }
 
-fn still_app(n: usize) -> Value {
-    app(&format!("/bench/app-{n}"), 10_000 + n)
+fn still_app(n: usize, checked: bool) -> Value {
+    app(&format!("/bench/app-{n}"), 10_000 + n, checked)
 }
 
 fn moving_app(n: usize) -> Value {
-    app(&moving_id(n), moving_port(n))
+    app(&moving_id(n), moving_port(n), false)
 }
 
-fn app(id: &str, port: usize) -> Value {
+fn app(id: &str, port: usize, checked: bool) -> Value {
+    let check = json!({"protocol": "MESOS_HTTP", "path": "/health", "portIndex": 0});
     let host = format!("{}.bench.test", id.trim_start_matches("/bench/"));
     json!({
         "id": id,
@@ -93,7 +98,7 @@ fn app(id: &str, port: usize) -> Value {
             "portMappings": [{"containerPort": 80, "hostPort": 0, "servicePort": port, "protocol": "tcp"}],
         },
         "networks": [{"mode": "container/bridge"}],
-        "healthChecks": [{"protocol": "MESOS_HTTP", "path": "/health", "portIndex": 0}],
+        "healthChecks": checked.then_some(check).into_iter().collect::<Vec<_>>(),
         "labels": {"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": host},
     })
 }

@@ -45,6 +45,16 @@ impl Samples {
         self.at((self.0.len() * 99).div_ceil(100).saturating_sub(1))
     }
 
+    /// The shortest.
+    pub fn least(&self) -> Duration {
+        self.at(0)
+    }
+
+    /// The longest.
+    pub fn greatest(&self) -> Duration {
+        self.at(self.0.len().saturating_sub(1))
+    }
+
     fn at(&self, position: usize) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort();

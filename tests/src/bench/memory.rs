@@ -26,7 +26,7 @@ pub fn run(report: &mut Report<'_>, shape: Shape) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("baton-bench-").tempdir()?;
     let apps = dir.path().join("apps.json");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::fs::write(&apps, runtime.block_on(shape.answer())?)?;
+    std::fs::write(&apps, runtime.block_on(shape.answer(true))?)?;
     let output = Command::new(binary("bench")?)
         .arg("--peak-rss")
         .arg(binary("baton")?)

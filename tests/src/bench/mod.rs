@@ -8,6 +8,7 @@ pub mod build;
 pub mod check;
 pub mod cluster;
 pub mod figure;
+pub mod front;
 pub mod memory;
 pub mod traffic;
 

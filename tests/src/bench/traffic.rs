@@ -3,8 +3,8 @@
 //! A host of its own with the simulated cluster, a `baton` with the settings it has by default, and
 //! its HAProxy. A task is killed; Marathon starts another one on another port; what counts is the
 //! time from the TASK_RUNNING event of the new task until it answers on the app's service port. The
-//! new task takes a second to start, so that no reload for the killed one is under way any more;
-//! `moved_at_once_…` is the same with tasks that start in no time and so meet `min_reload_spacing`.
+//! new task takes a second to start, so that the reload for the killed one is more than
+//! `min_reload_spacing` ago.
 //! Along the way: how long the source and the reload took, by `baton`'s own status, and HAProxy
 //! alone.
 #![allow(clippy::disallowed_methods, reason = "measures")]
@@ -13,15 +13,16 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use haproxy::master::Master;
 use serde_json::Value;
 
 use super::cluster::{Shape, moving_id, moving_port};
 use super::figure::{Figure, Report, Samples};
+use super::front::Front;
 use crate::lab::baton::Baton;
 use crate::lab::on_a_host;
-use crate::sim::{Config, Personality, Sim};
+use crate::sim::{Config, Personality, Sim, raise_open_files};
 
 /// Measures on a cluster of this shape, with this many moved tasks.
 ///
@@ -33,7 +34,9 @@ pub fn run(report: &mut Report<'_>, shape: Shape, samples: usize) -> anyhow::Res
     let parts = [format!("source_fetch_{apps}"), format!("reload_apply_{apps}"), format!("haproxy_reload_{apps}")];
     if report.wants(&[&event, &format!("{event}_p99")]) || report.wants(&parts) {
         report.say(&format!("event to traffic on {shape}, {samples} moved tasks"));
-        let seen = on_a_host(&[], move || measure(shape, samples, UNHURRIED))?;
+        let checks = enough_files(report, shape);
+        let seen = on_a_host(&[], move || measure(shape, samples, checks))?;
+        report.say(&format!("between {:?} and {:?}", seen.answered.least(), seen.answered.greatest()));
         let [fetch, apply, reload] = parts;
         for figure in [
             Figure::millis(event.clone(), seen.answered.median()),
@@ -48,20 +51,18 @@ pub fn run(report: &mut Report<'_>, shape: Shape, samples: usize) -> anyhow::Res
     Ok(())
 }
 
-/// How long a task takes to start.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    staging: Duration,
-    starting: Duration,
-    killing: Duration,
+/// Whether HAProxy may have a file for every server it checks, and a listener for every app; if not,
+/// the apps have no health checks.
+fn enough_files(report: &mut Report<'_>, shape: Shape) -> bool {
+    let wanted = shape.apps * (shape.tasks + 1) + SPARE_FILES;
+    match raise_open_files(u64::try_from(wanted).unwrap_or(u64::MAX)) {
+        Ok(_) => true,
+        Err(why) => {
+            report.say(&format!("{why}; the apps of {shape} have no health checks, which HAProxy needs them for"));
+            false
+        }
+    }
 }
-
-/// Still quicker than any task in the field.
-const UNHURRIED: Pace = Pace {
-    staging: Duration::from_millis(100),
-    starting: Duration::from_millis(1_100),
-    killing: Duration::from_millis(50),
-};
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -76,22 +77,27 @@ struct Seen {
     reloads: Samples,
 }
 
-async fn measure(shape: Shape, samples: usize, pace: Pace) -> anyhow::Result<Seen> {
-    let Pace { staging, starting, killing } = pace;
-    let config = Config { staging, starting, killing, ..Config::new(Personality::V1_8) };
-    let sim = Sim::start(config).await?;
-    let moving = MOVING.min(shape.apps);
-    for bulk in shape.bulks(moving) {
-        sim.load(&bulk).map_err(|why| anyhow::anyhow!("load the simulator: {why}"))?;
-    }
-    let toml = format!("[marathon]\nurls = {:?}\ngroups = [\"external\"]\n", sim.urls());
+async fn measure(shape: Shape, samples: usize, checks: bool) -> anyhow::Result<Seen> {
+    let moving = Shape { apps: MOVING.min(shape.apps), ..shape };
+    let still = Shape { apps: shape.apps - moving.apps, ..shape };
+    let sim = Sim::start(Config {
+        staging: Duration::from_millis(100),
+        starting: Duration::from_millis(1_100),
+        ports: 33_000..=34_000,
+        ..Config::new(Personality::V1_8)
+    })
+    .await?;
+    sim.load(&moving.moving()).map_err(|why| anyhow::anyhow!("load the simulator: {why}"))?;
+    let front = Front::start(&still.answer(checks).await?, Some(sim.url(0)))?;
+    let toml = format!("[marathon]\nurls = [{:?}]\ngroups = [\"external\"]\n", front.url());
     let baton = Baton::start(&toml, &[]).await?;
     let all = shape.apps * shape.tasks;
     baton.until("serves the whole cluster", |status| serves(status, all)).await?;
 
     let mut seen = Seen::default();
-    for n in 0..samples {
-        move_one(&sim, &baton, n % moving, all, &mut seen).await.with_context(|| format!("move task {n}"))?;
+    let began = Instant::now();
+    for n in (0..samples).take_while(|n| *n < FEWEST || began.elapsed() < LONGEST) {
+        move_one(&sim, &baton, n % moving.apps, all, &mut seen).await.with_context(|| format!("move task {n}"))?;
     }
     let master = Master::new(baton.dir().join("run/master.sock"), PATIENCE);
     for _ in 0..RELOADS {
@@ -112,7 +118,6 @@ async fn move_one(sim: &Sim, baton: &Baton, n: usize, all: usize, seen: &mut See
     let answered = tokio::task::spawn_blocking(move || answered_by(port, &task)).await??;
     seen.answered.extend([answered.saturating_duration_since(emitted)]);
 
-    ensure!(sim.wait_settled(PATIENCE).await, "the deployment does not end");
     let status = baton.until("serves the moved task", |status| serves(status, all)).await?;
     let millis = |part: &str, name: &str| {
         let millis = status[part][name].as_f64().with_context(|| format!("the status has no {part}.{name}"))?;
@@ -191,6 +196,15 @@ fn serves(status: &Value, servers: usize) -> bool {
 
 /// Apps whose tasks really listen and are moved in turn.
 const MOVING: usize = 20;
+
+/// However long it takes.
+const FEWEST: usize = 5;
+
+/// For all moves, so that a busy machine gives fewer of them instead of waiting.
+const LONGEST: Duration = Duration::from_secs(70);
+
+/// Files that HAProxy opens for anything else.
+const SPARE_FILES: usize = 1_000;
 
 /// Reloads of HAProxy alone.
 const RELOADS: usize = 5;

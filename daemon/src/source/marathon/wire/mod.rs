@@ -14,6 +14,7 @@ mod notes;
 mod ports;
 mod task;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
@@ -69,7 +70,8 @@ pub enum Envelope {
 /// # Errors
 /// When it is no JSON or has no list of apps.
 pub fn read(body: &[u8], envelope: Envelope) -> Result<Answer, WireError> {
-    let text = String::from_utf8_lossy(body);
+    // Looking for what is no UTF-8 takes many times as long as seeing that there is none.
+    let text = std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     if text.trim_ascii().is_empty() {
         return Err(WireError::Empty);
