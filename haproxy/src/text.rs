@@ -177,13 +177,15 @@ impl CryptHash {
     pub fn parse(text: &str) -> Result<Self, BadText> {
         let body = |b: u8| b.is_ascii_alphanumeric() || b"./$=,-".contains(&b);
         check(text, 256, body)?;
-        let modular = ["$1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$7$", "$y$", "$gy$"];
+        let modular = ["$1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$y$"];
         let des = text.len() == 13 && !text.contains(['$', '=', ',', '-']);
-        if des || (text.len() > 20 && modular.iter().any(|id| text.starts_with(id))) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(BadText::NoHash)
+        if !des && (text.len() <= 20 || !modular.iter().any(|id| text.starts_with(id))) {
+            return Err(BadText::NoHash);
         }
+        if !affordable(text) {
+            return Err(BadText::Costly);
+        }
+        Ok(Self(text.to_owned()))
     }
 
     /// The hash.
@@ -208,6 +210,10 @@ impl FilePath {
         }
         if text.split('/').any(|part| part == "..") {
             return Err(BadText::Climbs);
+        }
+        let top = text.split('/').find(|part| !part.is_empty() && *part != ".");
+        if matches!(top, Some("dev" | "proc" | "sys")) {
+            return Err(BadText::NoPlainFile);
         }
         Ok(Self(text.to_owned()))
     }
@@ -308,12 +314,32 @@ pub enum BadText {
     /// Not a hash of crypt(3).
     #[error("not a crypt(3) hash such as `openssl passwd -6` prints (plain text is refused)")]
     NoHash,
+    /// A hash that takes HAProxy too long for each request, with everybody waiting.
+    #[error("takes too long to verify: at most rounds=100000, bcrypt cost 12 or yescrypt j9T")]
+    Costly,
+    /// A place where files are not plain files.
+    #[error("must not lie in /dev, /proc or /sys")]
+    NoPlainFile,
     /// Not an address.
     #[error("not * or an IP address of this host")]
     NoAddress,
     /// Not an international domain name.
     #[error("not a valid international domain name")]
     Idna,
+}
+
+/// Whether one verification is a matter of milliseconds: it blocks a thread of HAProxy.
+fn affordable(hash: &str) -> bool {
+    let fields: Vec<_> = hash.split('$').collect();
+    match fields.as_slice() {
+        ["", "5" | "6", parameter, ..] => match parameter.strip_prefix("rounds=") {
+            Some(rounds) => rounds.parse::<u32>().is_ok_and(|rounds| rounds <= 100_000),
+            None => true,
+        },
+        ["", "2a" | "2b" | "2y", cost, ..] => cost.parse::<u8>().is_ok_and(|cost| cost <= 12),
+        ["", "y", parameter, ..] => matches!(*parameter, "j9T" | "j8T" | "j7T" | "j75" | "j65"),
+        _ => true,
+    }
 }
 
 /// Every byte allowed, length from 1 to `max`.
@@ -372,6 +398,13 @@ mod tests {
         ] {
             assert!(CryptHash::parse(good).is_ok(), "{good}");
         }
+        for costly in [
+            "$6$rounds=999999999$abcdefgh$abcdefghabcdefgh",
+            "$2y$31$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234",
+            "$y$jFT$abcdefghabcdefgh$abcdefgh",
+        ] {
+            assert_eq!(CryptHash::parse(costly), Err(BadText::Costly), "{costly}");
+        }
         for bad in ["", "secret", "$6$", "$9$abcdefghabcdefghabcdefgh", "$6$abcdefghabcdefgh abcdefgh"] {
             assert!(CryptHash::parse(bad).is_err(), "{bad}");
         }
@@ -393,7 +426,7 @@ mod tests {
     #[test]
     fn file_paths_stay_where_they_point() {
         assert!(FilePath::parse("/etc/ssl/a.pem").is_ok());
-        for bad in ["a.pem", "/etc/../root/x", "/a b", "/a\nb", "/a$HOME"] {
+        for bad in ["/dev/zero", "//proc/kmsg", "/./sys/x", "a.pem", "/etc/../root/x", "/a b", "/a\nb", "/a$HOME"] {
             assert!(FilePath::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -78,6 +78,8 @@ fn drawn(rng: &mut Rng) -> (Vec<App>, Vec<Rule>) {
         let weight = weight.unwrap_or_else(|| i32::from(!paths.is_empty()));
         let every = if paths.is_empty() { vec![""] } else { paths };
         for host in hosts {
+            // Case is never ignored below a wildcard.
+            let ignore_case = ignore_case && !host.starts_with('*');
             rules.extend(every.iter().map(|path| Rule { app: id.clone(), host, path, ignore_case, weight }));
         }
     }
