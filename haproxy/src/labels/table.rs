@@ -245,7 +245,7 @@ pub static TABLE: &[Label] = &[
         accepts: "prefixes between blanks, led by -i where case does not matter; each starts with / and holds A-Z a-z \
                   0-9 . _ ~ ! & ( ) * + , = : @ % ; / -",
         example: "/api /static",
-        effect: "Only requests whose path begins with one of the prefixes are routed to the virtual hosts of this port. \
+        effect: "On a wildcard host case always matters. An app may ask for 4,096 pairs of host and path, 64 of them with -i. Only requests whose path begins with one of the prefixes are routed to the virtual hosts of this port. \
                  It needs `VHOST` and is ignored without it. When no prefix is good the virtual hosts are not routed at \
                  all: without prefixes they would get every path.",
         empty: Empty::Absent,
