@@ -70,7 +70,10 @@ fn hosts_paths_and_weights() {
             ("www.example.org", "/b", "/www"),
             ("zero.net", "/x", "/zero-loses"),
         ] {
-            assert_eq!(by_host(name, path).await, who, "{name}{path}");
+            let answered = by_host(name, path).await;
+            // HAProxy refuses such a Host by itself from 2.8 on.
+            let refused = name.contains('/') && answered == "400";
+            assert!(answered == who || refused, "{name}{path}: {answered} instead of {who}");
         }
         let issues = host.issues().await;
         for told in ["/light HAPROXY_0_VHOST", "/z-loser HAPROXY_0_VHOST", "/zero-wins HAPROXY_0_VHOST"] {
