@@ -31,13 +31,13 @@ newer: ## the configuration and the reloads again with a newer HAProxy; as root
 	dir=$$(tools/newer-haproxy) && export PATH="$$dir:$$PATH" TEST_HAPROXY="$$dir/haproxy" && \
 	    $(CARGO) test -p baton --test golden && \
 	    $(CARGO) test -p haproxy --test reload --test labels_haproxy && \
-	    $(CARGO) test -p e2e --test follow --test reload
+	    $(CARGO) test -p e2e --test follow --test reload --test 'labels_*'
 
 demo: packages ## a simulated Marathon, a real HAProxy and a narrated minute; as root
 	@tools/need-cargo
 	@echo "building baton, the simulator and the demo (some minutes the first time)"
-	@$(CARGO) build --release -p baton -p e2e --bin baton --bin demo
-	@PATH="$$PATH:/usr/sbin:/sbin" $(CARGO_TARGET_DIR)/release/demo
+	@$(CARGO) build -p baton -p e2e --bin baton --bin demo
+	@PATH="$$PATH:/usr/sbin:/sbin" $(CARGO_TARGET_DIR)/debug/demo
 
 bench: packages ## figures, one a line; ONLY=prefix for some of them
 	@tools/need-cargo

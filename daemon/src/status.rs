@@ -85,6 +85,8 @@ pub struct AppliedReport {
     pub how: Option<String>,
     /// How long that took, in milliseconds, from the check to the confirmation.
     pub took_ms: Option<f64>,
+    /// Workers of earlier configurations that still had connections after the last reload.
+    pub old_workers: usize,
     /// Configurations applied by reload since start.
     pub reloads: u64,
     /// Attempts that did not succeed since start.

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the one place that spawns tasks and reads when it started")]
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -46,11 +47,14 @@ pub async fn run(config: Config, loader: Loader) -> anyhow::Result<()> {
     let listener = admin::bind(&config.admin.socket).await?;
 
     let stop = CancellationToken::new();
+    // HAProxy ends with an orderly stop only: after a failure of ours it goes on, for the next
+    // baton to take over.
+    let stop_haproxy = CancellationToken::new();
     let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::default()));
     let (source_status, source_view) = watch::channel(SourceStatus::default());
     let (source_commands, source_inbox) = mpsc::channel(4);
     let (configs, config_view) = watch::channel(config.clone());
-    let (nudges, nudge_inbox) = mpsc::channel(4);
+    let (nudges, nudge_inbox) = mpsc::channel(NUDGES);
     let (reconcile_status, reconcile_view) = watch::channel(ReconcileStatus::default());
     let (haproxy_status, haproxy_view) = watch::channel(HaproxyReport {
         version: features.release.clone(),
@@ -88,7 +92,7 @@ pub async fn run(config: Config, loader: Loader) -> anyhow::Result<()> {
     if config.haproxy.manage == Manage::Child {
         raise_files(&config);
         let setup = child::Setup { binary, disk, socket, socket_mode: 0o660, times: child::Times::default() };
-        let (nudges, token) = (nudges.clone(), stop.clone());
+        let (nudges, token) = (nudges.clone(), stop_haproxy.clone());
         tasks.spawn(async move {
             process::run(child::Supervisor::new(setup), haproxy_status, nudges, token).await;
             ("haproxy", Ok(()))
@@ -117,6 +121,11 @@ pub async fn run(config: Config, loader: Loader) -> anyhow::Result<()> {
     };
     notify(&[sd_notify::NotifyState::Stopping]);
     stop.cancel();
+    if ended.is_none() {
+        stop_haproxy.cancel();
+    } else {
+        tasks.abort_all();
+    }
     let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         log::warn!("tasks did not end within {} s", DRAIN.as_secs());
@@ -226,9 +235,9 @@ async fn probe(config: &Config) -> anyhow::Result<(PathBuf, Features)> {
 }
 
 fn directories(config: &Config) -> anyhow::Result<Disk> {
-    for (key, dir) in [("haproxy.run_dir", &config.haproxy.run_dir), ("haproxy.state_dir", &config.haproxy.state_dir)] {
-        fs::create_dir_all(dir).with_context(|| format!("make {} ({key})", dir.display()))?;
-    }
+    let run_dir = &config.haproxy.run_dir;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o750).create(run_dir);
+    made.with_context(|| format!("make {} (haproxy.run_dir)", run_dir.display()))?;
     Disk::open(&config.haproxy.state_dir).context("open haproxy.state_dir")
 }
 
@@ -271,6 +280,9 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
 
 /// Open files of HAProxy that are no connection's.
 const SPARE_FILES: u64 = 5_000;
+
+/// Nudges that wait while a reload runs; more say nothing new.
+const NUDGES: usize = 64;
 
 /// How long an orderly stop may take, HAProxy's included.
 const DRAIN: Duration = Duration::from_secs(25);

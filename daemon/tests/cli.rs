@@ -108,6 +108,37 @@ fn what_cannot_be_done_ends_with_1_and_names_the_remedy() {
 }
 
 #[test]
+fn an_haproxy_that_will_not_do_is_refused_and_one_without_lua_is_noted() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let real = Command::new("haproxy").arg("-vv").output().expect("haproxy is installed");
+    let real = String::from_utf8_lossy(&real.stdout).into_owned();
+    let version = real.split_whitespace().nth(2).unwrap().to_owned();
+    std::fs::write(dir.path().join("c.toml"), "[haproxy]\nbinary = \"fake\"\n").unwrap();
+    for (said, code, part) in [
+        (real.replace(&version, "2.4.22"), 1, "2.4.22"),
+        (real.replace("Built with Lua", "Not built with Lua").replace("USE_LUA=1", ""), 0, "without Lua"),
+        ("hello".to_owned(), 1, "fake"),
+    ] {
+        std::fs::write(dir.path().join("vv"), &said).unwrap();
+        let fake = dir.path().join("fake");
+        let script =
+            format!("#!/bin/sh\n[ \"$1\" = -vv ] && exec cat {}/vv\nexec haproxy \"$@\"\n", dir.path().display());
+        let script = script.replace("exec haproxy", "PATH=/usr/sbin:/usr/bin:/bin exec haproxy");
+        std::fs::write(&fake, script).unwrap();
+        std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let config = format!(
+            "[haproxy]\nbinary = {fake:?}\nstate_dir = \"s\"\nrun_dir = \"r\"\nstats = {{listen = \"127.0.0.1:19090\"}}\napp_id = \"127.0.0.1:19091\"\nbind_http_https = false\n[admin]\nsocket = \"b.sock\"\n"
+        );
+        std::fs::write(dir.path().join("c.toml"), config).unwrap();
+        let output = baton(&format!("check --config c.toml --apps {APPS} --group none"), dir.path());
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
 fn help_names_every_command() {
     let output = baton("--help", Path::new("/"));
     let help = String::from_utf8_lossy(&output.stdout).into_owned();

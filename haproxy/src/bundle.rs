@@ -256,6 +256,28 @@ pub struct Bind {
     pub owner: Option<AppId>,
 }
 
+impl Bind {
+    /// The TCP listeners of a configuration of ours, without their owners.
+    pub(crate) fn read_all(config: &str) -> Vec<Self> {
+        let read = |line: &str| {
+            let mut words = line.trim().strip_prefix("bind ")?.split(' ');
+            let (ip, port) = words.next()?.rsplit_once(':')?;
+            let ip = if ip == "*" { "0.0.0.0" } else { ip.trim_matches(['[', ']']) };
+            let mut addr = BindAddr::from(ip.parse::<IpAddr>().ok()?);
+            while let Some(word) = words.next() {
+                match word {
+                    "v6only" => addr.v6only = true,
+                    "transparent" => addr.transparent = true,
+                    "interface" => addr.device = words.next().map(str::to_owned),
+                    _ => (),
+                }
+            }
+            Some(Self { addr, port: port.parse().ok()?, owner: None })
+        };
+        config.lines().filter_map(read).collect()
+    }
+}
+
 impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", std::net::SocketAddr::new(self.addr.ip, self.port))
@@ -363,6 +385,17 @@ mod tests {
         assert_eq!(FileName::parse("haproxy.cfg"), Err(BadName));
         assert_eq!(FileName::parse("a.map"), Err(BadName));
         assert_eq!(FileName::parse("default.pem").unwrap().as_str(), "default.pem");
+    }
+
+    #[test]
+    fn listeners_are_read_back() {
+        let config = "frontend a\n  bind *:80\n  bind [fd01::2]:443 ssl crt /a.pem v6only interface eth0 transparent\n\
+                      listen b\n  bind abns@x\n  mode tcp\n";
+        let binds = Bind::read_all(config);
+        let shown: Vec<_> = binds.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["0.0.0.0:80", "[fd01::2]:443"]);
+        assert!(binds[1].addr.v6only && binds[1].addr.transparent);
+        assert_eq!(binds[1].addr.device.as_deref(), Some("eth0"));
     }
 
     #[test]

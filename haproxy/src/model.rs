@@ -167,8 +167,8 @@ pub struct Server {
 pub struct HostTable {
     /// Only routes that can match are here.
     pub routes: Vec<Route>,
-    /// Some path of this host (or of a wildcard above it) ignores case: no map can hold that, the
-    /// table is rendered as rules.
+    /// Some path of this host ignores case: no map can hold that, the table is rendered as rules.
+    /// Never so for a wildcard: all hosts below it would follow.
     pub ignore_case: bool,
 }
 

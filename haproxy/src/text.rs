@@ -4,7 +4,7 @@
 //! `render` without any escaping. The check is in the constructor, so a template cannot forget it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// One token of a configuration line: printable ASCII without blank, quote, `\`, `#`, `$`, `{`, `}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +57,9 @@ impl Host {
             return Err(BadText::Length { have: name.len(), max: 253 });
         }
         for label in name.split('.') {
+            if label.is_empty() {
+                return Err(BadText::EmptyPart);
+            }
             check(label, 63, |b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')?;
             if label.starts_with('-') || label.ends_with('-') {
                 return Err(BadText::Character('-'));
@@ -174,13 +177,15 @@ impl CryptHash {
     pub fn parse(text: &str) -> Result<Self, BadText> {
         let body = |b: u8| b.is_ascii_alphanumeric() || b"./$=,-".contains(&b);
         check(text, 256, body)?;
-        let modular = ["$1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$7$", "$y$", "$gy$"];
+        let modular = ["$1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$y$"];
         let des = text.len() == 13 && !text.contains(['$', '=', ',', '-']);
-        if des || (text.len() > 20 && modular.iter().any(|id| text.starts_with(id))) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(BadText::NoHash)
+        if !des && (text.len() <= 20 || !modular.iter().any(|id| text.starts_with(id))) {
+            return Err(BadText::NoHash);
         }
+        if !affordable(text) {
+            return Err(BadText::Costly);
+        }
+        Ok(Self(text.to_owned()))
     }
 
     /// The hash.
@@ -205,6 +210,10 @@ impl FilePath {
         }
         if text.split('/').any(|part| part == "..") {
             return Err(BadText::Climbs);
+        }
+        let top = text.split('/').find(|part| !part.is_empty() && *part != ".");
+        if matches!(top, Some("dev" | "proc" | "sys")) {
+            return Err(BadText::NoPlainFile);
         }
         Ok(Self(text.to_owned()))
     }
@@ -240,13 +249,20 @@ impl BindAddr {
         text.parse().map(Self::Ip).map_err(|_| BadText::NoAddress)
     }
 
-    /// Whether two listeners on the same port would meet.
+    /// Whether two listeners on the same port would meet. `*` is IPv4 only, `::` takes both.
     pub fn meets(self, other: Self) -> bool {
-        let wide = |a: Self| match a {
-            Self::Any => true,
-            Self::Ip(ip) => ip.is_unspecified(),
-        };
-        self == other || wide(self) || wide(other)
+        match (self.ip(), other.ip()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => a == b || a.is_unspecified() || b.is_unspecified(),
+            (IpAddr::V6(a), IpAddr::V6(b)) => a == b || a.is_unspecified() || b.is_unspecified(),
+            (IpAddr::V4(_), IpAddr::V6(six)) | (IpAddr::V6(six), IpAddr::V4(_)) => six.is_unspecified(),
+        }
+    }
+
+    fn ip(self) -> IpAddr {
+        match self {
+            Self::Any => Ipv4Addr::UNSPECIFIED.into(),
+            Self::Ip(ip) => ip,
+        }
     }
 }
 
@@ -283,6 +299,9 @@ pub enum BadText {
         /// The most allowed.
         max: usize,
     },
+    /// Two dots in a row, or one at an end.
+    #[error("there is nothing between two dots, or before or after one")]
+    EmptyPart,
     /// A character that is not allowed here.
     #[error("the character {0:?} is not allowed")]
     Character(char),
@@ -295,12 +314,32 @@ pub enum BadText {
     /// Not a hash of crypt(3).
     #[error("not a crypt(3) hash such as `openssl passwd -6` prints (plain text is refused)")]
     NoHash,
+    /// A hash that takes HAProxy too long for each request, with everybody waiting.
+    #[error("takes too long to verify: at most rounds=100000, bcrypt cost 12 or yescrypt j9T")]
+    Costly,
+    /// A place where files are not plain files.
+    #[error("must not lie in /dev, /proc or /sys")]
+    NoPlainFile,
     /// Not an address.
     #[error("not * or an IP address of this host")]
     NoAddress,
     /// Not an international domain name.
     #[error("not a valid international domain name")]
     Idna,
+}
+
+/// Whether one verification is a matter of milliseconds: it blocks a thread of HAProxy.
+fn affordable(hash: &str) -> bool {
+    let fields: Vec<_> = hash.split('$').collect();
+    match fields.as_slice() {
+        ["", "5" | "6", parameter, ..] => match parameter.strip_prefix("rounds=") {
+            Some(rounds) => rounds.parse::<u32>().is_ok_and(|rounds| rounds <= 100_000),
+            None => true,
+        },
+        ["", "2a" | "2b" | "2y", cost, ..] => cost.parse::<u8>().is_ok_and(|cost| cost <= 12),
+        ["", "y", parameter, ..] => matches!(*parameter, "j9T" | "j8T" | "j7T" | "j75" | "j65"),
+        _ => true,
+    }
 }
 
 /// Every byte allowed, length from 1 to `max`.
@@ -359,6 +398,13 @@ mod tests {
         ] {
             assert!(CryptHash::parse(good).is_ok(), "{good}");
         }
+        for costly in [
+            "$6$rounds=999999999$abcdefgh$abcdefghabcdefgh",
+            "$2y$31$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234",
+            "$y$jFT$abcdefghabcdefgh$abcdefgh",
+        ] {
+            assert_eq!(CryptHash::parse(costly), Err(BadText::Costly), "{costly}");
+        }
         for bad in ["", "secret", "$6$", "$9$abcdefghabcdefghabcdefgh", "$6$abcdefghabcdefgh abcdefgh"] {
             assert!(CryptHash::parse(bad).is_err(), "{bad}");
         }
@@ -370,6 +416,8 @@ mod tests {
         assert!(addr("*").meets(addr("10.0.0.1")));
         assert!(addr("0.0.0.0").meets(addr("10.0.0.1")));
         assert!(!addr("10.0.0.2").meets(addr("10.0.0.1")));
+        assert!(addr("::").meets(addr("::1")) && addr("::").meets(addr("10.0.0.1")) && addr("*").meets(addr("::")));
+        assert!(!addr("*").meets(addr("::1")) && !addr("10.0.0.1").meets(addr("::1")));
         assert_eq!(addr("[::1]"), addr("::1"));
         assert_eq!(addr("::1").to_string(), "[::1]");
         assert!(BindAddr::parse("eth0").is_err());
@@ -378,7 +426,7 @@ mod tests {
     #[test]
     fn file_paths_stay_where_they_point() {
         assert!(FilePath::parse("/etc/ssl/a.pem").is_ok());
-        for bad in ["a.pem", "/etc/../root/x", "/a b", "/a\nb", "/a$HOME"] {
+        for bad in ["/dev/zero", "//proc/kmsg", "/./sys/x", "a.pem", "/etc/../root/x", "/a b", "/a\nb", "/a$HOME"] {
             assert!(FilePath::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! The bench binary's standard output: one well-formed line a figure and nothing else.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "a test; clippy exempts `#[test]` functions only")]
 
 use std::process::Command;
 

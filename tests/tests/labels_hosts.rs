@@ -2,7 +2,8 @@
 
 mod labels;
 
-use labels::{app, curl, host, https};
+use labels::curl::{curl, https};
+use labels::{app, host};
 use serde_json::Value;
 
 const ALL: &str = "groups = [\"*\"]";
@@ -50,6 +51,10 @@ fn hosts_paths_and_weights() {
             ("www.example.com", "/v1", "/api"),
             ("www.example.com", "/API", "/www"),
             ("www.example.com.", "/api/v2", "/api-v2"),
+            // A path in Host is none: it neither opens other paths of an app nor names other hosts.
+            ("www.example.com/api", "/private", "/www"),
+            ("docs.example.com/docs", "/private", "/wilder"),
+            ("evil.test/.apps.example.com", "/", "503"),
             // Unless -i says otherwise; the host of a path gets no other path, here the wildcard does.
             ("docs.example.com", "/docs", "/docs"),
             ("docs.example.com", "/DOCS/x", "/docs"),
@@ -65,7 +70,10 @@ fn hosts_paths_and_weights() {
             ("www.example.org", "/b", "/www"),
             ("zero.net", "/x", "/zero-loses"),
         ] {
-            assert_eq!(by_host(name, path).await, who, "{name}{path}");
+            let answered = by_host(name, path).await;
+            // HAProxy refuses such a Host by itself from 2.8 on.
+            let refused = name.contains('/') && answered == "400";
+            assert!(answered == who || refused, "{name}{path}: {answered} instead of {who}");
         }
         let issues = host.issues().await;
         for told in ["/light HAPROXY_0_VHOST", "/z-loser HAPROXY_0_VHOST", "/zero-wins HAPROXY_0_VHOST"] {

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 
 use e2e::lab::client::Answer;
 use haproxy::names;
-use labels::{address, app, curl, host, host_port, https};
+use labels::curl::{curl, https};
+use labels::task::Kind;
+use labels::{address, app, host, host_port};
 use serde_json::json;
 
 const ALL: &str = "groups = [\"*\"]";
@@ -196,7 +198,7 @@ fn paths_and_locations_are_rewritten() {
 fn only_allowed_networks_are_served() {
     let apps = vec![
         app("/http", 10_001, &[("VHOST", "in.example.com"), ("BACKEND_NETWORK_ALLOWED_ACL", "10.9.0.1 192.0.2.0/24")]),
-        app("/tcp", 10_002, &[("BACKEND_NETWORK_ALLOWED_ACL", "10.9.0.0/31")]).kind(labels::Kind::Tcp),
+        app("/tcp", 10_002, &[("BACKEND_NETWORK_ALLOWED_ACL", "10.9.0.0/31")]).kind(Kind::Tcp),
     ];
     host(apps, ALL, "", async |_| {
         let from = |url: &str, source: &str| curl(url).host("in.example.com").arg("--interface").arg(source.to_owned());
@@ -226,12 +228,12 @@ fn a_dead_task_gets_nothing_although_marathon_has_not_noticed() {
         labels::ports(id, &[first, first + 1]).labels([label(index.0, index.1)]).checks(checks.clone()).kind(kind)
     };
     let apps = vec![
-        judged("/sick", 10_001, labels::Kind::SickPortOne),
-        judged("/well", 10_003, labels::Kind::Http),
+        judged("/sick", 10_001, Kind::SickPortOne),
+        judged("/well", 10_003, Kind::Http),
         labels::ports("/unlabelled", &[10_005, 10_006])
             .label("HAPROXY_0_MODE", "http")
             .checks(checks.clone())
-            .kind(labels::Kind::SickPortOne),
+            .kind(Kind::SickPortOne),
     ];
     host(apps, ALL, "", async |_| {
         let gone = e2e::lab::client::get_until("http://127.0.0.1:10001/", &[], |answer| answer.status == 503).await;

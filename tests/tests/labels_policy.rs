@@ -2,7 +2,8 @@
 
 mod labels;
 
-use labels::{App, app, curl, host, https, ports};
+use labels::curl::{curl, https};
+use labels::{App, app, host, ports};
 
 fn two_groups() -> Vec<App> {
     vec![

@@ -138,3 +138,66 @@ fn an_own_listener_that_is_taken_is_named_with_its_holder_and_served_once_free()
         assert_eq!(get_until("http://127.0.0.1:9091/", &[], |a| a.status == 503).await.status, 503);
     });
 }
+
+#[test]
+fn haproxy_of_a_unit_of_its_own_is_driven_by_its_master_socket_and_left_alone() {
+    on_a_host(&[], || async {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let apps = |port: u16| json!([{"id": "/a", "labels": {}, "ports": [port], "instances": 0}]).to_string();
+        std::fs::write(file.path(), apps(10_001)).unwrap();
+        let dir = tempfile::Builder::new().prefix("baton-").tempdir().unwrap();
+        let (state, run) = (dir.path().join("state"), dir.path().join("run"));
+        // What a package ships for the first boot, and what its unit starts.
+        std::fs::create_dir_all(state.join("first")).unwrap();
+        std::fs::create_dir_all(&run).unwrap();
+        let minimal = "defaults\n  mode http\n  timeout client 1s\n  timeout server 1s\n  timeout connect 1s\n\
+                       listen first\n  bind *:9090\n  monitor-uri /_haproxy_health_check\n";
+        std::fs::write(state.join("first/haproxy.cfg"), minimal).unwrap();
+        std::os::unix::fs::symlink("first", state.join("current")).unwrap();
+        let mut unit = tokio::process::Command::new("haproxy")
+            .args(["-W", "-S"])
+            .arg(format!("{},mode,600", run.join("master.sock").display()))
+            .arg("-f")
+            .arg(state.join("current/haproxy.cfg"))
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        assert_eq!(
+            get_until("http://127.0.0.1:9090/_haproxy_health_check", &[], |a| a.status == 200).await.status,
+            200
+        );
+
+        let toml = format!("[marathon]\nfile = {:?}\ngroups = [\"*\"]\n[haproxy]\nmanage = \"systemd\"\n", file.path());
+        let baton = Baton::start_in(dir, &toml, &[]).await.unwrap();
+        let status = baton.until("applied", |s| s["applied"]["digest"].is_string()).await.unwrap();
+        assert_eq!((&status["applied"]["how"], &status["haproxy"]["manage"]), (&json!("reload"), &json!("systemd")));
+        assert!(baton.haproxy_cfg().contains("frontend a_10001"));
+
+        let dir = baton.stop().await.unwrap();
+        assert_eq!(get("http://127.0.0.1:9090/_haproxy_health_check", &[]).await.status, 200, "HAProxy goes on");
+        std::fs::write(file.path(), apps(10_002)).unwrap();
+        let baton = Baton::start_in(dir, &toml, &[]).await.unwrap();
+        baton.until("the new port", |s| s["applied"]["at"].is_number()).await.unwrap();
+        assert!(baton.haproxy_cfg().contains("frontend a_10002"));
+        drop(baton);
+        unit.kill().await.unwrap();
+    });
+}
+
+#[test]
+fn requests_are_logged_without_a_syslog_socket() {
+    scene(Personality::V1_8, 1, |scene| async move {
+        let Scene { sim, baton } = &scene;
+        sim.post_app(&app("/web", 10_001, &[], 1)).unwrap();
+        assert_eq!(answering("http://127.0.0.1:10001/", 1).await.len(), 1);
+        get("http://127.0.0.1:10001/seen-in-the-log", &[]).await;
+        let logged = || baton.log().lines().any(|line| line.contains("web_10001") && line.contains("/seen-in-the-log"));
+        for _ in 0..200 {
+            if logged() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("no line for the request in\n{}", baton.log());
+    });
+}

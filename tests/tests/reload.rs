@@ -161,3 +161,68 @@ fn internal_and_external_groups_on_two_daemons() {
         }
     });
 }
+
+/// Apps in a file, with labels and a service port each; one task each that nobody plays.
+fn apps(all: &[(&str, u16, Value)]) -> String {
+    let app =
+        |(id, port, labels): &(&str, u16, Value)| json!({"id": id, "ports": [port], "labels": labels, "instances": 0});
+    json!(all.iter().map(app).collect::<Vec<_>>()).to_string()
+}
+
+fn file_source(file: &std::path::Path, more: &str) -> String {
+    format!("[marathon]\nfile = {file:?}\ngroups = [\"*\"]\n[haproxy]\n{more}")
+}
+
+#[test]
+fn a_last_configuration_that_does_not_start_any_more_is_replaced() {
+    on_a_host(&[], || async {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), apps(&[("/a", 10_001, json!({})), ("/b", 10_002, json!({}))])).unwrap();
+        let toml = file_source(file.path(), "");
+        let baton = Baton::start(&toml, &[]).await.unwrap();
+        baton.until("applied", |s| s["applied"]["frontends"] == 2).await.unwrap();
+        let dir = baton.stop().await.unwrap();
+        let _held = std::net::TcpListener::bind("0.0.0.0:10002").unwrap();
+        let baton = Baton::start_in(dir, &toml, &[]).await.unwrap();
+        let status = baton.until("the rest", |s| s["applied"]["frontends"] == 1).await.unwrap();
+        assert!(status["applied"]["left_out"].to_string().contains("b_10002"), "{status:#}");
+        assert_eq!(
+            get_until("http://127.0.0.1:9090/_haproxy_health_check", &[], |a| a.status == 200).await.status,
+            200
+        );
+    });
+}
+
+#[test]
+fn what_was_refused_is_tried_again_without_a_change_of_apps() {
+    on_a_host(&[], || async {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let certs = tempfile::tempdir().unwrap();
+        let (shared, own) = (certs.path().join("shared.pem"), certs.path().join("own.pem"));
+        let made = |path: &std::path::Path| baton::certs::default_certificate(path).map(drop);
+        made(&shared).unwrap();
+        std::fs::write(file.path(), apps(&[("/a", 10_001, json!({}))])).unwrap();
+        let toml = file_source(file.path(), &format!("certs = [{shared:?}]\n"));
+        let baton = Baton::start(&toml, &[]).await.unwrap();
+        baton.until("applied", |s| s["applied"]["frontends"] == 1).await.unwrap();
+
+        // A certificate of everybody is away for a moment, while an app changes.
+        let away = certs.path().join("away.pem");
+        std::fs::rename(&shared, &away).unwrap();
+        std::fs::write(file.path(), apps(&[("/a", 10_001, json!({})), ("/b", 10_002, json!({}))])).unwrap();
+        baton.until("trouble", |s| s["applied"]["trouble"].is_object()).await.unwrap();
+        std::fs::rename(&away, &shared).unwrap();
+        baton.until("both", |s| s["applied"]["frontends"] == 2 && s["applied"]["trouble"].is_null()).await.unwrap();
+
+        // The certificate of one app comes late.
+        let labels = json!({"HAPROXY_0_SSL_CERT": own});
+        std::fs::write(file.path(), apps(&[("/a", 10_001, json!({})), ("/b", 10_002, labels)])).unwrap();
+        baton.until("left out", |s| s["applied"]["left_out"]["/b"].is_string()).await.unwrap();
+        made(&own).unwrap();
+        baton.signal(Signal::SIGUSR1).unwrap();
+        baton
+            .until("served", |s| s["applied"]["frontends"] == 2 && s["applied"]["left_out"] == json!({}))
+            .await
+            .unwrap();
+    });
+}

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -87,7 +88,10 @@ fn write(dir: &Path, built: &Built) -> anyhow::Result<()> {
     for (name, text) in files.chain([("haproxy.cfg", built.bundle.config())]) {
         let path = dir.join(name);
         let temporary = dir.join(format!("{name}.new"));
-        fs::write(&temporary, text)
+        // It may hold password hashes.
+        let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&temporary);
+        written
+            .and_then(|mut file| file.write_all(text.as_bytes()))
             .and_then(|()| fs::rename(&temporary, &path))
             .with_context(|| format!("write {}", path.display()))?;
     }

@@ -85,7 +85,13 @@ fn table(report: &Report, now: f64) -> String {
             applied.frontends, applied.hosts, applied.backends, applied.servers
         ),
     ));
-    rows.push(("changes", format!("{} by reload, {} attempts failed", applied.reloads, applied.failures)));
+    rows.push((
+        "changes",
+        format!(
+            "{} by reload, {} attempts failed, {} old workers with connections",
+            applied.reloads, applied.failures, applied.old_workers
+        ),
+    ));
     for (app, said) in &applied.left_out {
         rows.push(("left out", format!("{app}: {said}")));
     }

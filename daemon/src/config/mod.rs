@@ -197,6 +197,8 @@ pub struct Haproxy {
     pub default_options: Vec<Token>,
     /// How long an old worker may live after a reload.
     pub hard_stop_after: Time,
+    /// How many reloads an old worker may outlive.
+    pub max_old_workers: u32,
     /// How long to wait for more changes before applying one by reload.
     pub settle: Time,
     /// The least time between two reloads.
@@ -227,6 +229,7 @@ impl Default for Haproxy {
             timeouts: Timeouts::default(),
             default_options: ["dontlognull", "http-server-close", "redispatch"].map(Token::known).to_vec(),
             hard_stop_after: Time::seconds(3_660),
+            max_old_workers: 50,
             settle: Time::millis(10),
             min_reload_spacing: Time::millis(250),
         }

@@ -14,6 +14,8 @@ use serde::{Deserialize, Deserializer, de};
 /// A value that reads itself from a string.
 trait Scalar: Sized {
     const EXPECTED: &'static str;
+    /// Whether a message must not show the value.
+    const SECRET: bool = false;
     fn read(text: &str) -> Result<Self, String>;
 }
 
@@ -27,7 +29,8 @@ impl<T: Scalar> de::Visitor<'_> for Reader<T> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        T::read(text).map_err(|why| E::custom(format!("{text:?}: {why}; expected {}", T::EXPECTED)))
+        let shown = if T::SECRET { String::new() } else { format!("{text:?}: ") };
+        T::read(text).map_err(|why| E::custom(format!("{shown}{why}; expected {}", T::EXPECTED)))
     }
 }
 
@@ -122,6 +125,7 @@ pub struct StatsAuth {
 
 impl Scalar for StatsAuth {
     const EXPECTED: &'static str = "USER:HASH, the hash as `openssl passwd -6` prints it";
+    const SECRET: bool = true;
 
     fn read(text: &str) -> Result<Self, String> {
         let (user, hash) = text.split_once(':').ok_or("no colon")?;

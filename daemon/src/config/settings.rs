@@ -33,6 +33,7 @@ pub fn settings(config: &Config, purpose: Purpose, prometheus: bool) -> Settings
         proxy_maxconn: haproxy.proxy_maxconn,
         backlog: haproxy.backlog,
         hard_stop_after: haproxy.hard_stop_after.into(),
+        max_old_workers: haproxy.max_old_workers,
         stats_socket: match purpose {
             Purpose::Drive => Word::parse(&haproxy.run_dir.join(STATS_SOCKET).to_string_lossy()).ok(),
             Purpose::Standalone => None,

@@ -44,6 +44,16 @@ impl LeftOut {
         !self.listeners.is_empty()
     }
 
+    /// Whether an app is left out: what it names may be mended at any time.
+    pub(super) fn has_apps(&self) -> bool {
+        !self.apps.is_empty()
+    }
+
+    /// Apps get another try.
+    pub(super) fn retry_apps(&mut self) {
+        self.apps.clear();
+    }
+
     /// Listeners get another try.
     pub(super) fn retry_listeners(&mut self) {
         self.listeners.clear();

@@ -52,7 +52,8 @@ pub struct Reconcile {
 pub enum Nudge {
     /// HAProxy was started, maybe with an older configuration.
     Started,
-    /// An operator wants a reload although nothing changed (SIGUSR1).
+    /// An operator wants a reload although nothing changed (SIGUSR1): files beside the
+    /// configuration may have, and what was refused may be mended.
     Force,
 }
 
@@ -62,6 +63,7 @@ enum Event {
     Config,
     Nudge(Nudge),
     RetryListeners,
+    RetryApps,
     Due,
     Stop,
 }
@@ -69,20 +71,17 @@ enum Event {
 /// What is asked of the next round.
 #[derive(Debug, Default, Clone)]
 struct Work {
-    /// Reload even if nothing changed.
-    force: bool,
     /// Why, for the log.
     because: Vec<&'static str>,
 }
 
 impl Work {
     fn because(reason: &'static str) -> Self {
-        Self { force: false, because: vec![reason] }
+        Self { because: vec![reason] }
     }
 
     /// This and what waited before it.
     fn and(mut self, displaced: Self) -> Self {
-        self.force |= displaced.force;
         self.because.extend(displaced.because);
         self.because.sort_unstable();
         self.because.dedup();
@@ -98,12 +97,23 @@ impl Reconcile {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let pauses = pauses(&self.builder.config);
         let reporter = Reporter::new(self.status.clone());
-        let mut task =
-            Task { inputs: self, stop, queue: Queue::new(pauses), left_out: LeftOut::default(), reporter, retry: None };
+        let mut task = Task {
+            inputs: self,
+            stop,
+            queue: Queue::new(pauses),
+            left_out: LeftOut::default(),
+            reporter,
+            force: false,
+            retry_listeners: None,
+            retry_apps: None,
+        };
         loop {
             match task.next().await {
                 Event::Stop => return Ok(()),
-                Event::Snapshot => task.want(Work::because("apps changed")),
+                Event::Snapshot => {
+                    task.queue.hurry(false, Instant::now());
+                    task.want(Work::because("apps changed"));
+                }
                 Event::Config => {
                     let config = task.inputs.config.borrow_and_update().clone();
                     match certs::for_config(&config) {
@@ -111,14 +121,27 @@ impl Reconcile {
                         Err(why) => log::error!("the certificate stays as it was: {why:#}"),
                     }
                     task.inputs.builder.config = config;
+                    task.afresh();
                     task.want(Work::because("configuration changed"));
                 }
-                Event::Nudge(Nudge::Started) => task.want(Work::because("HAProxy started")),
-                Event::Nudge(Nudge::Force) => task.want(Work { force: true, ..Work::because("asked for") }),
+                Event::Nudge(Nudge::Started) => {
+                    task.queue.hurry(true, Instant::now());
+                    task.want(Work::because("HAProxy started"));
+                }
+                Event::Nudge(Nudge::Force) => {
+                    task.force = true;
+                    task.afresh();
+                    task.want(Work::because("asked for"));
+                }
                 Event::RetryListeners => {
-                    task.retry = None;
+                    task.retry_listeners = None;
                     task.left_out.retry_listeners();
                     task.want(Work::because("trying refused listeners again"));
+                }
+                Event::RetryApps => {
+                    task.retry_apps = None;
+                    task.left_out.retry_apps();
+                    task.want(Work::because("trying refused apps again"));
                 }
                 Event::Due => task.work().await?,
             }
@@ -133,13 +156,17 @@ struct Task {
     queue: Queue<Work>,
     left_out: LeftOut,
     reporter: Reporter,
+    /// The next reload is made even if nothing changed.
+    force: bool,
     /// When listeners that the kernel refused get another try.
-    retry: Option<Instant>,
+    retry_listeners: Option<Instant>,
+    /// When apps that HAProxy refused get another try although they did not change.
+    retry_apps: Option<Instant>,
 }
 
 impl Task {
     async fn next(&mut self) -> Event {
-        let (due, retry) = (self.queue.deadline(), self.retry);
+        let due = self.queue.deadline();
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Event::Stop,
@@ -147,8 +174,16 @@ impl Task {
             Some(nudge) = self.inputs.nudges.recv() => Event::Nudge(nudge),
             Ok(()) = self.inputs.snapshots.changed() => Event::Snapshot,
             () = until(due) => Event::Due,
-            () = until(retry) => Event::RetryListeners,
+            () = until(self.retry_listeners) => Event::RetryListeners,
+            () = until(self.retry_apps) => Event::RetryApps,
         }
+    }
+
+    /// An operator may have mended anything.
+    fn afresh(&mut self) {
+        self.left_out.retry_listeners();
+        self.left_out.retry_apps();
+        self.queue.hurry(true, Instant::now());
     }
 
     fn want(&mut self, work: Work) {
@@ -171,15 +206,14 @@ impl Task {
         };
         let now = Instant::now();
         match tried {
-            Tried::Done | Tried::Refused => self.queue.ended(Ended::Well, now),
+            Tried::Done => self.queue.ended(Ended::Well, now),
             Tried::Failed => {
                 self.queue.ended(Ended::Badly, now);
                 self.queue.again(work, now);
             }
         }
-        if self.left_out.has_listeners() && self.retry.is_none() {
-            self.retry = Some(now + RETRY_LISTENERS);
-        }
+        schedule(&mut self.retry_listeners, self.left_out.has_listeners(), now + RETRY_LISTENERS);
+        schedule(&mut self.retry_apps, self.left_out.has_apps(), now + RETRY_APPS);
         Ok(())
     }
 
@@ -193,29 +227,27 @@ impl Task {
         self.left_out.forget_changed(&snapshot);
         for _ in 0..MAX_ROUNDS {
             let built = self.build(&snapshot).await?;
-            self.reporter.wanted(&built, &self.left_out);
-            let outcome = match work.force {
+            let outcome = match self.force {
                 true => self.inputs.reloader.force(&built.bundle).await,
                 false => self.inputs.reloader.apply(&built.bundle).await,
             };
-            self.reporter.ended(&outcome, &built, &snapshot, &because);
             match &outcome {
-                Outcome::Applied { .. } | Outcome::Unchanged { .. } => return Ok(Tried::Done),
-                Outcome::Rejected(rejected) if self.leave_out_apps(rejected, &snapshot) => (),
-                Outcome::Unbindable(refused) if self.leave_out_listeners(refused, &built) => (),
-                Outcome::Reverted { unbindable, .. } if self.leave_out_listeners(unbindable, &built) => (),
-                Outcome::Rejected(_) => {
-                    self.reporter.trouble(&outcome.to_string());
-                    return Ok(Tried::Refused);
-                }
-                Outcome::Unbindable(_) | Outcome::Reverted { .. } | Outcome::Failed { .. } => {
-                    self.reporter.trouble(&outcome.to_string());
-                    return Ok(Tried::Failed);
-                }
+                Outcome::Rejected(rejected) if self.leave_out_apps(rejected, &snapshot) => continue,
+                Outcome::Unbindable(refused) if self.leave_out_listeners(refused, &built) => continue,
+                Outcome::Reverted { unbindable, .. } if self.leave_out_listeners(unbindable, &built) => continue,
+                _ => (),
             }
+            self.reporter.wanted(&built, &self.left_out);
+            self.reporter.ended(&outcome, &built, &snapshot, &because);
+            if outcome.is_applied() {
+                self.force = false;
+                return Ok(Tried::Done);
+            }
+            self.reporter.trouble(&outcome.to_string());
+            return Ok(Tried::Failed);
         }
-        self.reporter.trouble("HAProxy refuses one app after the other; waiting for the next change");
-        Ok(Tried::Refused)
+        self.reporter.trouble("HAProxy refuses one app after the other");
+        Ok(Tried::Failed)
     }
 
     /// Compiling and rendering thousands of apps takes tens of milliseconds: not on this thread.
@@ -260,10 +292,13 @@ impl Task {
 enum Tried {
     /// The newest configuration runs.
     Done,
-    /// HAProxy refuses it, and will until something changes.
-    Refused,
     /// It did not work out, and may yet.
     Failed,
+}
+
+/// Sets a timer where there is need of one and none runs, and ends it where there is none.
+fn schedule(timer: &mut Option<Instant>, needed: bool, at: Instant) {
+    *timer = needed.then(|| timer.unwrap_or(at));
 }
 
 async fn until(when: Option<Instant>) {
@@ -287,3 +322,6 @@ const MAX_ROUNDS: usize = 20;
 
 /// A port in use may be free again later.
 const RETRY_LISTENERS: Duration = Duration::from_secs(30);
+
+/// A file that an app names may be there later.
+const RETRY_APPS: Duration = Duration::from_secs(300);

@@ -63,7 +63,10 @@ impl Reporter {
     /// An attempt ended.
     pub(super) fn ended(&self, outcome: &Outcome, built: &Built, snapshot: &Snapshot, reasons: &str) {
         match outcome {
-            Outcome::Applied { digest, how, took, warnings, workers_old } => {
+            Outcome::Applied { digest, how, took, warnings, workers_old, unsaved } => {
+                if let Some(why) = unsaved {
+                    log::error!("applied, but a start of HAProxy would take an earlier configuration: {why}");
+                }
                 for warning in warnings {
                     log::warn!("HAProxy warns: {warning}");
                 }
@@ -79,7 +82,8 @@ impl Reporter {
         self.status.send_modify(|status| {
             let applied = &mut status.applied;
             match outcome {
-                Outcome::Applied { digest, how, took, .. } => {
+                Outcome::Applied { digest, how, took, workers_old, .. } => {
+                    applied.old_workers = *workers_old;
                     applied.digest = Some(digest.to_string());
                     applied.at = Some(seconds(SystemTime::now()));
                     applied.how = Some(how.to_string());

@@ -9,8 +9,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::app::AppId;
 use crate::issue::Issue;
-use crate::labels::options::Mode;
+use crate::labels::options::{Mode, Paths};
 use crate::model::{Backend, BackendId, HostTable, Route};
 use crate::text::{Host, PathPrefix};
 
@@ -66,6 +67,7 @@ fn claims<'a>(
     issues: &mut Vec<Issue>,
 ) -> BTreeMap<Host, Vec<Claim<'a>>> {
     let mut claims: BTreeMap<Host, Vec<Claim<'a>>> = BTreeMap::new();
+    let mut budgets: BTreeMap<&AppId, Budget> = BTreeMap::new();
     for port in ports {
         let backend = backends.get(&port.backend);
         if !owns(port, backend) || port.options.hosts.is_empty() {
@@ -78,9 +80,20 @@ fn claims<'a>(
             continue;
         }
         let paths = &port.options.paths;
+        let budget = budgets.entry(&port.app.id).or_default();
+        if let Err(why) = budget.spend(&port.options.hosts, paths) {
+            issues.push(port.issue("VHOST", why));
+            continue;
+        }
+        if paths.ignore_case && port.options.hosts.iter().any(Host::is_wildcard) {
+            issues.push(
+                port.issue("PATH", "on a wildcard host upper and lower case are different: -i is for exact hosts"),
+            );
+        }
         let weight = port.options.weight.unwrap_or_else(|| i32::from(!paths.prefixes.is_empty()));
         for host in &port.options.hosts {
-            let claim = |path| Claim { port, host, path, ignore_case: paths.ignore_case, weight };
+            let ignore_case = paths.ignore_case && !host.is_wildcard();
+            let claim = |path| Claim { port, host, path, ignore_case, weight };
             let entry = claims.entry(host.clone()).or_default();
             if paths.prefixes.is_empty() {
                 entry.push(Claim { ignore_case: false, ..claim(None) });
@@ -90,6 +103,31 @@ fn claims<'a>(
         }
     }
     claims
+}
+
+/// What one app may ask of everybody's routing: each route takes memory, and each that no map can
+/// hold is a rule that every request passes.
+#[derive(Default)]
+struct Budget {
+    routes: usize,
+    rules: usize,
+}
+
+impl Budget {
+    /// Takes what these hosts and paths need; nothing where it is too much.
+    fn spend(&mut self, hosts: &[Host], paths: &Paths) -> Result<(), String> {
+        let exact = hosts.iter().filter(|host| !host.is_wildcard()).count();
+        let rules = self.rules + if paths.ignore_case { exact.saturating_mul(paths.prefixes.len()) } else { 0 };
+        let routes = self.routes + hosts.len().saturating_mul(paths.prefixes.len().max(1));
+        if rules > MAX_RULES {
+            return Err(format!("with -i at most {MAX_RULES} pairs of host and path for an app; not routed by host"));
+        }
+        if routes > MAX_ROUTES {
+            return Err(format!("at most {MAX_ROUTES} pairs of host and path for an app; not routed by host"));
+        }
+        *self = Self { routes, rules };
+        Ok(())
+    }
 }
 
 /// The wildcards that cover `host`, nearest first.
@@ -171,3 +209,9 @@ fn never_matches(claim: &Claim<'_>, by: ServicePortRef<'_>) -> Issue {
         ),
     )
 }
+
+/// Routes of one app that are map entries: some hundred kilobytes.
+const MAX_ROUTES: usize = 4_096;
+
+/// Routes of one app that are rules.
+const MAX_RULES: usize = 64;

@@ -358,3 +358,30 @@ fn an_app_left_out_takes_nothing_else_with_it() {
     assert_eq!(rest.backends.len(), 1);
     assert_eq!(rest.frontends.len(), 1);
 }
+
+#[test]
+fn case_is_never_ignored_below_a_wildcard_where_all_hosts_would_pay_for_it() {
+    let labels = [("HAPROXY_0_VHOST", "*.x.com,x.com"), ("HAPROXY_0_PATH", "-i /api")];
+    let (state, issues) =
+        state(vec![app("/a", &[1], &labels, 1), app("/b", &[2], &[("HAPROXY_0_VHOST", "b.x.com")], 1)], &policy());
+    let rules: Vec<_> =
+        state.routes.iter().filter(|(_, table)| table.ignore_case).map(|(host, _)| host.to_string()).collect();
+    assert_eq!(rules, ["x.com"]);
+    assert!(issues[0].problem.contains("wildcard"), "{issues:?}");
+}
+
+#[test]
+fn one_app_cannot_claim_without_bound() {
+    let many = |what: fn(usize) -> String, n| (0..n).map(what).collect::<Vec<_>>();
+    let hosts = many(|n| format!("h{n}.com"), 100).join(",");
+    let paths = many(|n| format!("/p{n}"), 100).join(" ");
+    let ignoring = format!("-i {}", many(|n| format!("/p{n}"), 65).join(" "));
+    for (hosts, paths, routed) in
+        [(hosts.as_str(), paths.as_str(), 0), ("a.com", ignoring.as_str(), 0), ("a.com", &paths, 1)]
+    {
+        let labels = [("HAPROXY_0_VHOST", hosts), ("HAPROXY_0_PATH", paths)];
+        let (state, issues) = state(vec![app("/a", &[1], &labels, 1)], &policy());
+        assert_eq!((state.routes.len(), issues.len()), (routed, 1 - routed), "{issues:?}");
+        assert_eq!(state.frontends.len(), 1, "the service port stays");
+    }
+}

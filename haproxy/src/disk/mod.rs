@@ -192,6 +192,11 @@ impl Disk {
         if digest.recompute(&config, &files) == Some(digest) { Ok(()) } else { Err(torn()) }
     }
 
+    /// The configuration of a bundle; none if it cannot be read.
+    pub fn read_config(&self, digest: Digest) -> Option<String> {
+        fs::read_to_string(self.bundle(digest).join(CONFIG)).ok()
+    }
+
     /// Makes `current` safe to start from: the last confirmed bundle if that is intact, else what
     /// is current if that is.
     ///

@@ -245,7 +245,7 @@ pub static TABLE: &[Label] = &[
         accepts: "prefixes between blanks, led by -i where case does not matter; each starts with / and holds A-Z a-z \
                   0-9 . _ ~ ! & ( ) * + , = : @ % ; / -",
         example: "/api /static",
-        effect: "Only requests whose path begins with one of the prefixes are routed to the virtual hosts of this port. \
+        effect: "On a wildcard host case always matters. An app may ask for 4,096 pairs of host and path, 64 of them with -i. Only requests whose path begins with one of the prefixes are routed to the virtual hosts of this port. \
                  It needs `VHOST` and is ignored without it. When no prefix is good the virtual hosts are not routed at \
                  all: without prefixes they would get every path.",
         empty: Empty::Absent,
@@ -331,7 +331,9 @@ pub static TABLE: &[Label] = &[
         default: "none",
         accepts: "realm:user:hash with a crypt(3) hash as `openssl passwd -6` prints it",
         example: "Shop:anna:$6$kH/6.4hBwLPbFU$7/y.tLoAr2tMkOAxv.OvXe.RzUY5sZgtCX4X4fKAnyD3NXzZoQ4zQ8mDPiPv6iBAYL3Y2mDPL0eXHdj/wFZ.1.",
-        effect: "HTTP basic authentication. Messages never show the value, for it may hold a password.",
+        effect: "HTTP basic authentication for requests that come by virtual host, on 80 and 443. The service port and \
+                 9091 stay open, as in marathon-lb: keep them from the outside by firewall or BACKEND_NETWORK_ALLOWED_ACL. \
+                 Messages never show the value, for it may hold a password.",
         empty: Empty::Bad,
         bad: Bad::FailsClosed,
         set: Setter::Port(|port, text| put_some(&mut port.auth, value::auth(text))),

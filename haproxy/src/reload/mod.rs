@@ -32,8 +32,10 @@ pub struct Times {
     pub check: Duration,
     /// How long an ordinary master command may take.
     pub master: Duration,
-    /// How long to wait for a master that is busy or being restarted.
+    /// How long to wait for a master that is busy.
     pub busy: Duration,
+    /// How long to wait for a master that does not accept connections, before it counts as gone.
+    pub gone: Duration,
     /// How long HAProxy may take until the new worker answers.
     pub reload: Duration,
     /// How often it is asked meanwhile.
@@ -48,6 +50,7 @@ impl Default for Times {
             check: Duration::from_secs(30),
             master: Duration::from_secs(2),
             busy: Duration::from_secs(10),
+            gone: Duration::from_secs(3),
             reload: Duration::from_secs(30),
             poll: Duration::from_millis(10),
             previous: 3,
@@ -135,26 +138,33 @@ impl Reloader {
         let previous = self.stage(bundle).await?;
         let confirmed = match &before {
             Some(before) => self.reload_to(digest, before).await,
-            None => self.wait_for_start(digest).await,
+            None => {
+                // Nothing runs, maybe because the confirmed bundle does not start any more: what
+                // has just been checked and pre-flighted is the better one to start from.
+                self.remember(digest).await?;
+                self.wait_for_start(digest).await
+            }
         };
         match confirmed {
             Ok(processes) => {
-                self.remember(digest).await?;
+                let unsaved = self.remember(digest).await.err();
                 let workers_old = processes.old_workers.len();
                 let how = if before.is_some() { How::Reload } else { How::Start };
-                Ok(Outcome::Applied { digest, how, took: began.elapsed(), warnings, workers_old })
+                Ok(Outcome::Applied { digest, how, took: began.elapsed(), warnings, workers_old, unsaved })
             }
             Err(broken) => Ok(self.revert(bundle, before.as_ref(), previous, broken).await),
         }
     }
 
-    /// What runs now, once the master is free. None: nothing runs and nothing ever ran.
+    /// What runs now, once the master is free. None: nothing runs.
     async fn before(&self) -> Result<Option<Before>, ReloadError> {
-        let deadline = Instant::now() + self.times.busy;
+        let began = Instant::now();
+        let (deadline, gone) = (began + self.times.busy, began + self.times.gone);
         loop {
             match self.look().await {
                 Ok(before) => return Ok(Some(before)),
                 Err(MasterError::Unreachable { .. }) if self.disk.confirmed().is_none() => return Ok(None),
+                Err(MasterError::Unreachable { .. }) if Instant::now() >= gone => return Ok(None),
                 Err(error) if !error.may_pass() || Instant::now() >= deadline => return Err(error.into()),
                 Err(_) => sleep(self.times.poll).await,
             }
@@ -166,9 +176,21 @@ impl Reloader {
     }
 
     async fn unbindable(&self, bundle: &Arc<Bundle>, before: Option<&Before>) -> Vec<Unbindable> {
-        let pids = before.map(|b| b.processes.pids().collect()).unwrap_or_default();
-        let (bundle, running) = (Arc::clone(bundle), Running { binds: self.binds.clone(), pids });
-        blocking(move || preflight(bundle.binds(), &running)).await
+        let Some(before) = before else {
+            let bundle = Arc::clone(bundle);
+            return blocking(move || preflight(bundle.binds(), &Running::default())).await;
+        };
+        // After a start of the daemon the listeners are read back from the bundle that runs.
+        let (disk, runs) = (self.disk.clone(), before.info.digest().filter(|_| self.binds.is_empty()));
+        let (bundle, mut binds) = (Arc::clone(bundle), self.binds.clone());
+        let pids = before.processes.pids().collect();
+        blocking(move || {
+            if let Some(config) = runs.and_then(|digest| disk.read_config(digest)) {
+                binds = Bind::read_all(&config);
+            }
+            preflight(bundle.binds(), &Running { binds, pids })
+        })
+        .await
     }
 
     /// Writes the bundle and makes it current.

@@ -24,6 +24,8 @@ pub enum Outcome {
         warnings: Vec<Said>,
         /// Workers of earlier bundles that still have connections.
         workers_old: usize,
+        /// Why the disk does not know of it: a start would take an earlier bundle.
+        unsaved: Option<DiskError>,
     },
     /// The current worker had been started with this very bundle; there was no reload. What was
     /// changed in it at run time since is not looked at.

@@ -105,6 +105,19 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Something new makes a try worth its while: a back-off ends at the first pause, or where
+    /// `afresh` at once, and the failures before it do not count any more.
+    pub fn hurry(&mut self, afresh: bool, now: Instant) {
+        if self.failures == 0 {
+            return;
+        }
+        let latest = if afresh { now } else { now + self.pauses.backoff };
+        self.not_before = self.not_before.map(|not_before| not_before.min(latest));
+        if afresh {
+            self.failures = 0;
+        }
+    }
+
     /// When [`Self::start`] will give a request; none while one runs or none waits.
     pub fn deadline(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref().filter(|_| !self.running)?;

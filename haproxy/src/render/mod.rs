@@ -66,7 +66,7 @@ impl Renderer {
         if let Some(vhosts) = &settings.vhosts {
             let rules = rules(state);
             let certs: Vec<_> = vhosts.certs.iter().map(ToString::to_string).collect();
-            let wildcards = state.routes.iter().any(|(host, table)| host.is_wildcard() && !table.ignore_case);
+            let wildcards = state.routes.iter().any(|(host, _)| host.is_wildcard());
             let view = |listen| VhostView::new(listen, &certs, vhosts.alpn.as_str(), &rules, wildcards);
             page.section("http_frontend", &view(vhosts.http), None)?;
             page.section("https_frontend", &view(vhosts.https), None)?;
@@ -155,11 +155,14 @@ fn address(addr: text::BindAddr) -> BindAddr {
     })
 }
 
-/// The routes that no map can hold, exact hosts first, then wildcards from the narrowest on.
+/// The routes that no map can hold.
 fn rules(state: &LbState) -> Vec<RuleView> {
-    let mut hosts: Vec<_> = state.routes.iter().filter(|(_, table)| table.ignore_case).collect();
-    hosts.sort_by_key(|(host, _)| (host.is_wildcard(), std::cmp::Reverse(host.name().len())));
-    hosts.into_iter().flat_map(|(host, table)| view::rules(host, table)).collect()
+    state
+        .routes
+        .iter()
+        .filter(|(_, table)| table.ignore_case)
+        .flat_map(|(host, table)| view::rules(host, table))
+        .collect()
 }
 
 /// `‹host›/‹path› ‹backend›` for every route whose host a map can hold.

@@ -24,6 +24,8 @@ pub struct Settings {
     pub backlog: u32,
     /// How long an old worker may live after a reload.
     pub hard_stop_after: Duration,
+    /// How many reloads an old worker may outlive: each is a whole process.
+    pub max_old_workers: u32,
     /// The runtime API's socket; none in a configuration that is to be started by hand.
     pub stats_socket: Option<Word>,
     /// The timeouts of `defaults`.

@@ -21,6 +21,7 @@ pub(super) struct HeadView {
     proxy_maxconn: u32,
     backlog: u32,
     hard_stop_after: String,
+    max_old_workers: u32,
     stats_socket: Option<String>,
     tls_ciphers: String,
     tls_ciphersuites: String,
@@ -52,6 +53,7 @@ impl HeadView {
             proxy_maxconn: settings.proxy_maxconn,
             backlog: settings.backlog,
             hard_stop_after: time(settings.hard_stop_after),
+            max_old_workers: settings.max_old_workers,
             stats_socket: settings.stats_socket.as_ref().map(ToString::to_string),
             tls_ciphers: settings.tls.ciphers.to_string(),
             tls_ciphersuites: settings.tls.ciphersuites.to_string(),
@@ -116,7 +118,6 @@ pub(super) struct VhostView {
 #[derive(Serialize, Clone)]
 pub(super) struct RuleView {
     backend: String,
-    matcher: &'static str,
     host: String,
     path: Option<String>,
     ignore_case: bool,
@@ -138,8 +139,7 @@ impl VhostView {
 pub(super) fn rules<'a>(host: &'a Host, table: &'a HostTable) -> impl Iterator<Item = RuleView> + 'a {
     table.routes.iter().map(move |route| RuleView {
         backend: route.backend.to_string(),
-        matcher: if host.is_wildcard() { "end" } else { "str" },
-        host: if host.is_wildcard() { format!(".{}", host.name()) } else { host.name().to_owned() },
+        host: host.to_string(),
         path: route.path.as_ref().map(ToString::to_string),
         ignore_case: route.ignore_case,
     })

@@ -64,6 +64,7 @@ pub(crate) fn settings() -> Settings {
         proxy_maxconn: 10_000,
         backlog: 10_000,
         hard_stop_after: s(3_660),
+        max_old_workers: 50,
         stats_socket: None,
         timeouts: Timeouts {
             connect: s(3),

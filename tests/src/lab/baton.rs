@@ -164,15 +164,28 @@ impl Baton {
 impl Drop for Baton {
     fn drop(&mut self) {
         if self.child.id().is_some() {
-            // In order first: it takes its HAProxy with it.
+            // In order first: it takes its HAProxy with it, unless connections are still open.
             let _ = self.signal(Signal::SIGTERM);
-            for _ in 0..300 {
+            for _ in 0..200 {
                 if !matches!(self.child.try_wait(), Ok(None)) {
-                    return;
+                    break;
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }
             let _ = self.child.start_kill();
+        }
+        kill_haproxy_of(self.dir.path());
+    }
+}
+
+/// Kills every process whose command line names the master socket in `dir`, which is ours alone.
+fn kill_haproxy_of(dir: &Path) {
+    let socket = dir.join("run/master.sock");
+    let Ok(processes) = std::fs::read_dir("/proc") else { return };
+    for pid in processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if String::from_utf8_lossy(&line).contains(&*socket.to_string_lossy()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
 }

@@ -5,8 +5,8 @@
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of this is test code")]
 
-mod curl;
-mod task;
+pub(crate) mod curl;
+pub(crate) mod task;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,8 +19,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpSocket;
 
-pub(crate) use curl::{curl, https};
-pub(crate) use task::Kind;
+use task::Kind;
 
 /// An app: its labels without `HAPROXY_`, its service ports, its tasks.
 #[derive(Clone)]
