@@ -207,6 +207,7 @@ impl Task {
         let now = Instant::now();
         match tried {
             Tried::Done => self.queue.ended(Ended::Well, now),
+            Tried::Nothing => self.queue.ended(Ended::Idle, now),
             Tried::Failed => {
                 self.queue.ended(Ended::Badly, now);
                 self.queue.again(work, now);
@@ -221,7 +222,7 @@ impl Task {
         let snapshot = self.inputs.snapshots.borrow_and_update().clone();
         if snapshot.revision == 0 {
             // Nothing was read yet; what HAProxy runs, if it runs, is the best there is.
-            return Ok(Tried::Done);
+            return Ok(Tried::Nothing);
         }
         let because = work.because.join(", ");
         self.left_out.forget_changed(&snapshot);
@@ -241,7 +242,8 @@ impl Task {
             self.reporter.ended(&outcome, &built, &snapshot, &because);
             if outcome.is_applied() {
                 self.force = false;
-                return Ok(Tried::Done);
+                let nothing = matches!(outcome, Outcome::Unchanged { .. });
+                return Ok(if nothing { Tried::Nothing } else { Tried::Done });
             }
             self.reporter.trouble(&outcome.to_string());
             return Ok(Tried::Failed);
@@ -292,6 +294,8 @@ impl Task {
 enum Tried {
     /// The newest configuration runs.
     Done,
+    /// It ran already.
+    Nothing,
     /// It did not work out, and may yet.
     Failed,
 }

@@ -37,6 +37,8 @@ impl Default for Pauses {
 pub enum Ended {
     /// It did, or it did no harm: the next one may follow.
     Well,
+    /// There was nothing to do after all: the next one need not keep its distance.
+    Idle,
     /// Trying again at once would hurt: back off.
     Badly,
 }
@@ -89,6 +91,10 @@ impl<T> Queue<T> {
         self.running = false;
         match how {
             Ended::Well => self.failures = 0,
+            Ended::Idle => {
+                self.failures = 0;
+                self.not_before = None;
+            }
             Ended::Badly => {
                 let pause = self.pauses.backoff.saturating_mul(1 << self.failures.min(16));
                 let until = now + pause.min(self.pauses.backoff_max);
