@@ -263,15 +263,7 @@ impl Bind {
             let mut words = line.trim().strip_prefix("bind ")?.split(' ');
             let (ip, port) = words.next()?.rsplit_once(':')?;
             let ip = if ip == "*" { "0.0.0.0" } else { ip.trim_matches(['[', ']']) };
-            let mut addr = BindAddr::from(ip.parse::<IpAddr>().ok()?);
-            while let Some(word) = words.next() {
-                match word {
-                    "v6only" => addr.v6only = true,
-                    "transparent" => addr.transparent = true,
-                    "interface" => addr.device = words.next().map(str::to_owned),
-                    _ => (),
-                }
-            }
+            let addr = BindAddr::from(ip.parse::<IpAddr>().ok()?).with_options(words);
             Some(Self { addr, port: port.parse().ok()?, owner: None })
         };
         config.lines().filter_map(read).collect()
@@ -300,6 +292,22 @@ pub struct BindAddr {
 impl From<IpAddr> for BindAddr {
     fn from(ip: IpAddr) -> Self {
         Self { ip, v6only: false, transparent: false, device: None }
+    }
+}
+
+impl BindAddr {
+    /// The address with what the further words of its `bind` line say; other words mean nothing here.
+    pub(crate) fn with_options<'a>(mut self, words: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut words = words.into_iter();
+        while let Some(word) = words.next() {
+            match word {
+                "v6only" => self.v6only = true,
+                "transparent" => self.transparent = true,
+                "interface" => self.device = words.next().map(str::to_owned),
+                _ => (),
+            }
+        }
+        self
     }
 }
 

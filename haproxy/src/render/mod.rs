@@ -135,16 +135,7 @@ fn bundle_owner(owner: &model::Owner) -> Owner {
 
 /// What the kernel is asked for by a service port's listener.
 fn bind(frontend: &Frontend) -> Bind {
-    let mut addr = address(frontend.addr);
-    let mut words = frontend.options.iter().map(|word| word.as_str());
-    while let Some(word) = words.next() {
-        match word {
-            "v6only" => addr.v6only = true,
-            "transparent" => addr.transparent = true,
-            "interface" => addr.device = words.next().map(str::to_owned),
-            _ => (),
-        }
-    }
+    let addr = address(frontend.addr).with_options(frontend.options.iter().map(|word| word.as_str()));
     Bind { addr, port: frontend.port, owner: Some(frontend.owner.app.clone()) }
 }
 

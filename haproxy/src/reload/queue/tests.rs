@@ -46,6 +46,40 @@ impl Bench {
 }
 
 #[test]
+fn something_new_shortens_a_back_off_and_an_operator_ends_it() {
+    let failing = |times: u64| {
+        let mut bench = Bench::new();
+        let mut now = 0;
+        for n in 0..times {
+            bench.push(1, now);
+            now = u64::try_from(bench.deadline().unwrap()).unwrap();
+            assert_eq!(bench.start(now), Some(1), "try {n}");
+            bench.ended(Ended::Badly, now);
+        }
+        bench.push(2, now);
+        (bench, now)
+    };
+    let (bench, now) = failing(3);
+    assert_eq!(bench.deadline(), Some(u128::from(now) + 3000), "the longest pause");
+    let (mut bench, now) = failing(3);
+    bench.queue.hurry(false, bench.at(now));
+    assert_eq!(bench.deadline(), Some(u128::from(now) + 1000), "the first pause");
+    let (mut bench, now) = failing(3);
+    bench.queue.hurry(true, bench.at(now));
+    assert_eq!(bench.deadline(), Some(u128::from(now) + 10), "at once, but for the settling");
+}
+
+#[test]
+fn a_round_with_nothing_to_do_keeps_nobody_waiting() {
+    let mut bench = Bench::new();
+    bench.push(1, 0);
+    assert_eq!(bench.start(10), Some(1));
+    bench.ended(Ended::Idle, 11);
+    bench.push(2, 12);
+    assert_eq!(bench.deadline(), Some(22));
+}
+
+#[test]
 fn a_single_request_starts_after_settling() {
     let mut bench = Bench::new();
     assert_eq!((bench.start(0), bench.deadline()), (None, None));
