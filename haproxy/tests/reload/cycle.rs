@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,24 @@ async fn a_reload_brings_the_new_configuration_with_its_maps() {
     assert_eq!(lab.get().await, "second");
     assert_eq!(lab.master.running().await.unwrap(), Some(digest));
     assert_eq!((lab.disk.current(), lab.disk.confirmed()), (Some(digest), Some(digest)));
+}
+
+#[tokio::test]
+async fn what_haproxy_has_accepted_in_this_shape_is_not_checked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (counting, calls) = (dir.path().join("haproxy"), dir.path().join("calls"));
+    let script = format!("#!/bin/sh\necho $1 >>{}\nexec {} \"$@\"\n", calls.display(), crate::lab::binary().display());
+    std::fs::write(&counting, script).unwrap();
+    std::fs::set_permissions(&counting, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut lab = Lab::with(&counting);
+    let checks = || std::fs::read_to_string(&calls).unwrap().lines().filter(|first| *first == "-c").count();
+    assert_applied(&lab.apply(&lab.bundle("first", "")).await);
+    let before = checks();
+    assert_applied(&lab.apply(&lab.bundle("second", "")).await);
+    assert_eq!((checks(), lab.get().await.as_str()), (before, "second"));
+    assert_applied(&lab.reloader.force(&lab.bundle("third", "")).await);
+    assert_applied(&lab.apply(&lab.bundle("fourth", "  http-request set-header a b")).await);
+    assert_eq!(checks(), before + 2);
 }
 
 #[tokio::test]

@@ -6,12 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::app::AppId;
+
+mod bind;
+
+pub use bind::{Bind, BindAddr};
 
 /// The line that `render` puts into the `global` section; sealing replaces its token.
 pub const MARKER: &str = "description baton:@DIGEST@";
@@ -39,6 +42,7 @@ pub struct Draft {
 pub struct Bundle {
     draft: Draft,
     digest: Digest,
+    shape: Digest,
 }
 
 impl fmt::Debug for Bundle {
@@ -54,8 +58,9 @@ impl Bundle {
     /// When the configuration has no [`MARKER`] line.
     pub fn seal(mut draft: Draft) -> Result<Self, NoMarker> {
         let digest = Digest::of(&draft.config, &draft.maps, &draft.files);
+        let shape = Digest::of(&shape(&draft.config), &BTreeMap::new(), &draft.files);
         draft.config = replace_line(&draft.config, MARKER, &marker(digest)).ok_or(NoMarker)?;
-        Ok(Self { draft, digest })
+        Ok(Self { draft, digest, shape })
     }
 
     /// The text of `haproxy.cfg`, with the digest in it.
@@ -92,6 +97,12 @@ impl Bundle {
     /// What names this bundle on disk and in the running worker.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// What is left of the bundle without map entries and without the names, addresses and ids of
+    /// servers: where HAProxy accepted one bundle, it accepts every other one of the same shape.
+    pub fn shape(&self) -> Digest {
+        self.shape
     }
 }
 
@@ -245,70 +256,26 @@ pub struct Owner {
     pub port: Option<usize>,
 }
 
-/// One listening TCP address of a bundle.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Bind {
-    /// Where.
-    pub addr: BindAddr,
-    /// The port.
-    pub port: u16,
-    /// The app that asked for it; none for the appliance's own listeners (80, 443, 9090).
-    pub owner: Option<AppId>,
-}
-
-impl Bind {
-    /// The TCP listeners of a configuration of ours, without their owners.
-    pub(crate) fn read_all(config: &str) -> Vec<Self> {
-        let read = |line: &str| {
-            let mut words = line.trim().strip_prefix("bind ")?.split(' ');
-            let (ip, port) = words.next()?.rsplit_once(':')?;
-            let ip = if ip == "*" { "0.0.0.0" } else { ip.trim_matches(['[', ']']) };
-            let addr = BindAddr::from(ip.parse::<IpAddr>().ok()?).with_options(words);
-            Some(Self { addr, port: port.parse().ok()?, owner: None })
-        };
-        config.lines().filter_map(read).collect()
-    }
-}
-
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", std::net::SocketAddr::new(self.addr.ip, self.port))
-    }
-}
-
-/// The address of a `bind` line and the options that decide whether the kernel grants it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BindAddr {
-    /// The address; `*` is `0.0.0.0`.
-    pub ip: IpAddr,
-    /// `v6only`: an IPv6 wildcard that leaves IPv4 alone.
-    pub v6only: bool,
-    /// `transparent`: an address that this host need not own.
-    pub transparent: bool,
-    /// `interface`: listens on this device only.
-    pub device: Option<String>,
-}
-
-impl From<IpAddr> for BindAddr {
-    fn from(ip: IpAddr) -> Self {
-        Self { ip, v6only: false, transparent: false, device: None }
-    }
-}
-
-impl BindAddr {
-    /// The address with what the further words of its `bind` line say; other words mean nothing here.
-    pub(crate) fn with_options<'a>(mut self, words: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut words = words.into_iter();
-        while let Some(word) = words.next() {
-            match word {
-                "v6only" => self.v6only = true,
-                "transparent" => self.transparent = true,
-                "interface" => self.device = words.next().map(str::to_owned),
-                _ => (),
-            }
+/// The configuration with each run of servers that have the same options as one line of options.
+fn shape(config: &str) -> String {
+    let mut shape = String::with_capacity(config.len() / 2);
+    let mut last = None;
+    for line in config.lines() {
+        let options = server_options(line);
+        if options.is_none() || options != last {
+            shape.push_str(options.unwrap_or(line));
+            shape.push('\n');
         }
-        self
+        last = options;
     }
+    shape
+}
+
+/// What follows `server NAME ADDRESS id N`; none for any other line.
+fn server_options(line: &str) -> Option<&str> {
+    let mut words = line.trim_start().strip_prefix("server ")?.splitn(5, ' ');
+    let (_name, _address, id, number) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    (id == "id" && number.parse::<u32>().is_ok()).then(|| words.next().unwrap_or_default())
 }
 
 fn marker(digest: Digest) -> String {
@@ -386,6 +353,30 @@ mod tests {
     }
 
     #[test]
+    fn the_shape_is_all_but_map_entries_and_the_names_and_addresses_of_servers() {
+        let shape = |servers: &str, map: &str| {
+            let mut draft = draft(&format!("description baton:@DIGEST@\nbackend b\n{servers}frontend f\n"));
+            draft.maps.insert(MapName::parse("a.map").unwrap(), map.into());
+            Bundle::seal(draft).unwrap().shape()
+        };
+        let base = shape("  server a 10.0.0.1:80 id 1 check\n", "");
+        let same = [
+            shape("  server b 10.0.0.2:81 id 2 check\n", "x y\n"),
+            shape("  server a 10.0.0.1:80 id 1 check\n  server b 10.0.0.2:80 id 2 check\n", ""),
+        ];
+        assert_eq!(same, [base, base]);
+        let other = [
+            shape("", ""),
+            shape("  server a 10.0.0.1:80 id 1 check inter 5s\n", ""),
+            shape("  server a 10.0.0.1:80 id 1 check\n  server b 10.0.0.2:80 id 2\n", ""),
+            shape("  server a 10.0.0.1:80 check\n", ""),
+            shape("  server a 10.0.0.1:80 id x check\n", ""),
+            shape("  server a 10.0.0.1:80 id 1 check\n  option x\n", ""),
+        ];
+        assert!(!other.contains(&base));
+    }
+
+    #[test]
     fn names_cannot_leave_the_directory_or_shadow_the_configuration() {
         for bad in ["", "../a.map", "/a.map", ".a.map", "a b.map", "A.map", "a.txt"] {
             assert_eq!(MapName::parse(bad), Err(BadName), "{bad}");
@@ -393,17 +384,6 @@ mod tests {
         assert_eq!(FileName::parse("haproxy.cfg"), Err(BadName));
         assert_eq!(FileName::parse("a.map"), Err(BadName));
         assert_eq!(FileName::parse("default.pem").unwrap().as_str(), "default.pem");
-    }
-
-    #[test]
-    fn listeners_are_read_back() {
-        let config = "frontend a\n  bind *:80\n  bind [fd01::2]:443 ssl crt /a.pem v6only interface eth0 transparent\n\
-                      listen b\n  bind abns@x\n  mode tcp\n";
-        let binds = Bind::read_all(config);
-        let shown: Vec<_> = binds.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["0.0.0.0:80", "[fd01::2]:443"]);
-        assert!(binds[1].addr.v6only && binds[1].addr.transparent);
-        assert_eq!(binds[1].addr.device.as_deref(), Some("eth0"));
     }
 
     #[test]
