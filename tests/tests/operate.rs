@@ -201,3 +201,19 @@ fn requests_are_logged_without_a_syslog_socket() {
         panic!("no line for the request in\n{}", baton.log());
     });
 }
+
+#[test]
+fn an_app_that_names_a_pipe_for_a_certificate_blocks_nobody() {
+    scene(Personality::V1_8, 1, |scene| async move {
+        let Scene { sim, baton, .. } = &scene;
+        let pipe = baton.dir().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let pipe = pipe.to_str().unwrap();
+        sim.post_app(&app("/bad", 10_001, &[("HAPROXY_0_SSL_CERT", pipe)], 1)).unwrap();
+        sim.post_app(&app("/good", 10_002, &[], 1)).unwrap();
+        let status = baton.until("1 server", |s| s["applied"]["servers"] == 1).await.unwrap();
+        let problem = status["issues"][0]["problem"].as_str().unwrap();
+        assert!(problem.contains("is no plain file"), "{problem}");
+        answering("http://127.0.0.1:10002/", 1).await;
+    });
+}

@@ -1,7 +1,7 @@
 //! From a snapshot to a sealed bundle: compile, leave out, render.
 //!
-//! Called by the reconcile loop on a blocking thread, and by `baton render` and `check`. Pure but
-//! for the certificate it is handed.
+//! Called by the reconcile loop on a blocking thread, and by `baton render` and `check`. Reads nothing
+//! but what kind of files the apps name.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use haproxy::render::Renderer;
 use crate::config::Config;
 use crate::config::settings::{DEFAULT_CERT, Purpose, policy, settings};
 
+use super::files;
 use super::left_out::LeftOut;
 
 /// What a build needs besides the snapshot.
@@ -59,7 +60,15 @@ impl Builder {
     pub(super) fn build_without(&self, snapshot: &Snapshot, left_out: &LeftOut) -> anyhow::Result<Built> {
         let settings = settings(&self.config, self.purpose, self.prometheus);
         let (state, mut issues) = compile(snapshot, &policy(&self.config, &settings));
-        let state = left_out.apply(state, &mut issues);
+        let mut state = left_out.apply(state, &mut issues);
+        let blocking = files::blocking(&state);
+        if !blocking.is_empty() {
+            for (app, path) in &blocking {
+                issues.push(Issue::app(app, format!("out of service: {} is no plain file", path.display())));
+            }
+            issues.sort();
+            state = state.without(&blocking.into_keys().collect());
+        }
         let mut draft = self.renderer.render(&state, &settings)?;
         if let Some(pem) = &self.default_cert {
             let name = FileName::parse(DEFAULT_CERT).context("name the default certificate")?;

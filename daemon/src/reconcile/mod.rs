@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "the shell that schedules reloads reads the clock")]
 
 pub mod build;
+mod files;
 mod left_out;
 mod report;
 
