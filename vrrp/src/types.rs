@@ -2,6 +2,7 @@
 //!
 //! Used by every later part of this crate. Pure values: nothing here reads a clock or a socket.
 
+use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
@@ -52,6 +53,34 @@ impl Centiseconds {
 impl From<Centiseconds> for Duration {
     fn from(value: Centiseconds) -> Self {
         Self::from_millis(u64::from(value.0) * 10)
+    }
+}
+
+/// The version of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// RFC 3768: IPv4 only, whole seconds.
+    V2,
+    /// RFC 9568.
+    V3,
+}
+
+/// The family of the carrying packet and of the addresses in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of `address`.
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
     }
 }
 
