@@ -1,0 +1,7 @@
+//! The Linux side: sockets, addresses, links, and the thread that drives a node.
+//!
+//! Used by the daemon through [`engine`]. The only part of this crate that reads a clock or makes a
+//! system call.
+
+mod netlink;
+mod table;
