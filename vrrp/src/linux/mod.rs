@@ -3,5 +3,9 @@
 //! Used by the daemon through [`engine`]. The only part of this crate that reads a clock or makes a
 //! system call.
 
+mod macvlan;
 mod netlink;
+mod realtime;
+mod remark;
 mod table;
+mod vips;
