@@ -7,3 +7,4 @@
 pub mod config;
 pub mod machine;
 pub mod types;
+pub mod wire;
