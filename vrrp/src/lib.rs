@@ -8,3 +8,4 @@ pub mod config;
 pub mod linux;
 pub mod machine;
 pub mod types;
+pub mod wire;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::types::{Centiseconds, Priority, Version};
+use crate::wire::receive::Accepted;
 
 /// One thing that happened to a router.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,14 @@ pub struct Heard {
     pub interval: Centiseconds,
     /// Its version.
     pub version: Version,
+}
+
+impl From<&Accepted> for Heard {
+    fn from(accepted: &Accepted) -> Self {
+        let advert = &accepted.advert;
+        let (priority, interval, version) = (advert.priority, advert.interval, advert.version);
+        Self { source: accepted.source, priority, interval, version }
+    }
 }
 
 /// The interface.
