@@ -170,12 +170,13 @@ impl Drop for Engine {
 }
 
 impl Reports {
-    /// The next report, if there is one. First call [`Reports::clear`] when woken by the descriptor.
-    pub fn next(&self) -> Option<Report> {
-        match self.reports.try_recv() {
-            Ok(report) => Some(report),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+    /// The next report that is there. When the descriptor has become readable, first call
+    /// [`Reports::clear`].
+    ///
+    /// # Errors
+    /// `Empty`, or `Disconnected` once the thread is gone and everything was read.
+    pub fn try_recv(&self) -> Result<Report, TryRecvError> {
+        self.reports.try_recv()
     }
 
     /// The next report, waited for until `until`. For callers without an event loop.

@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 
 use super::netlink::Commands;
-use crate::types::{Family, Vrid};
+use crate::types::{Family, Mac, Vrid};
 
 /// The link's name: unique on the host, recognisable, within the kernel's 15 bytes up to interface
 /// number 99999.
@@ -30,22 +30,13 @@ pub(super) fn name(base: u32, family: Family, vrid: Vrid) -> String {
     format!("vrrp{digit}.{base}.{}", vrid.get())
 }
 
-/// The virtual router's MAC (RFC 9568 §7.3).
-pub(super) fn mac(family: Family, vrid: Vrid) -> [u8; 6] {
-    let fifth = match family {
-        Family::V4 => 1,
-        Family::V6 => 2,
-    };
-    [0x00, 0x00, 0x5e, 0x00, fifth, vrid.get()]
-}
-
 /// Makes the link and brings it up; its index. One that is there already is used.
 pub(super) fn create(commands: &mut Commands, base: u32, family: Family, vrid: Vrid) -> io::Result<u32> {
     let name = name(base, family, vrid);
     let mut link = named(&name);
     link.attributes.extend([
         LinkAttribute::Link(base),
-        LinkAttribute::Address(mac(family, vrid).to_vec()),
+        LinkAttribute::Address(Mac::of_router(family, vrid).0.to_vec()),
         LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::MacVlan),
             LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Private)])),
@@ -110,10 +101,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_virtual_mac_is_that_of_the_rfc() {
+    fn names_tell_interface_family_and_router() {
         let vrid = Vrid::new(51).expect("not zero");
-        assert_eq!(mac(Family::V4, vrid), [0, 0, 0x5e, 0, 1, 51]);
-        assert_eq!(mac(Family::V6, vrid), [0, 0, 0x5e, 0, 2, 51]);
         assert_eq!(name(12, Family::V4, vrid), "vrrp4.12.51");
         assert!(name(99_999, Family::V6, Vrid::new(255).expect("not zero")).len() <= 15);
     }

@@ -6,7 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::SystemTime;
+
+use nix::sys::eventfd::EventFd;
 
 use super::remark::Remark;
 use crate::machine::io::{Count, Fault, Phase, Reason, Transition};
@@ -44,6 +48,8 @@ pub enum Report {
         /// The router's name.
         router: String,
     },
+    /// So many reports were dropped before this one because nobody read them.
+    Dropped(u64),
     /// The thread has ended, by order or by a failure of the system that it cannot work without.
     Ended(Result<(), String>),
 }
@@ -157,6 +163,34 @@ pub struct InterfaceStatus {
 impl fmt::Display for RouterStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}: {:?}, priority {}", self.name, self.interface, self.phase, self.priority.0)
+    }
+}
+
+/// The thread's end of the reports.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    reports: SyncSender<Report>,
+    ready: Arc<EventFd>,
+    dropped: u64,
+}
+
+impl Reporter {
+    pub(super) fn new(reports: SyncSender<Report>, ready: Arc<EventFd>) -> Self {
+        Self { reports, ready, dropped: 0 }
+    }
+
+    /// Tells it, unless nobody has read for long.
+    pub(super) fn tell(&mut self, report: Report) {
+        if self.dropped > 0 && self.reports.try_send(Report::Dropped(self.dropped)).is_ok() {
+            self.dropped = 0;
+        }
+        match self.reports.try_send(report) {
+            Ok(()) => {
+                // It can only fail where the reader has been woken already.
+                let _ = self.ready.write(1);
+            }
+            Err(_) => self.dropped += 1,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessa
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkMessage};
 
 use super::netlink::Commands;
-use crate::types::Family;
+use crate::types::{Family, Mac};
 
 /// `IFA_PROTO` of addresses that this crate adds (kernel 5.18 and later keep it): VRRP's number.
 pub(super) const OURS: u8 = 112;
@@ -48,7 +48,7 @@ pub(super) struct LinkEntry {
     /// Administratively up, with a carrier and not dormant.
     pub up: bool,
     /// Its Ethernet address.
-    pub mac: Option<[u8; 6]>,
+    pub mac: Option<Mac>,
 }
 
 /// An address on a link.
@@ -86,9 +86,10 @@ impl Table {
             let mut fresh = Self::default();
             let links = RouteNetlinkMessage::GetLink(links.clone());
             let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-            if commands.dump(links, |kind, body| fresh.apply(kind, body))?
-                && commands.dump(addresses, |kind, body| fresh.apply(kind, body))?
-            {
+            let mut take = |kind, body: &[u8]| {
+                fresh.apply(kind, body);
+            };
+            if commands.dump(links, &mut take)? && commands.dump(addresses, &mut take)? {
                 *self = fresh;
                 return Ok(());
             }
@@ -96,48 +97,55 @@ impl Table {
         Err(io::ErrorKind::Interrupted.into())
     }
 
-    /// Takes in one message of the kernel; what cannot be read is as if it had not come.
-    pub(super) fn apply(&mut self, kind: u16, body: &[u8]) {
+    /// Takes in one message of the kernel; whether it changed anything. What cannot be read is as if
+    /// it had not come.
+    pub(super) fn apply(&mut self, kind: u16, body: &[u8]) -> bool {
         match kind {
-            RTM_NEWLINK | RTM_DELLINK => {
-                let Some((index, entry)) = parse_link(body) else { return };
-                if kind == RTM_NEWLINK {
-                    self.links.insert(index, entry);
-                } else {
-                    self.links.remove(&index);
-                    self.addresses.retain(|address| address.index != index);
-                }
-            }
-            RTM_NEWADDR => {
-                if let Some(entry) = parse_address(body) {
-                    self.insert(entry);
-                }
-            }
-            RTM_DELADDR => {
-                if let Some(entry) = parse_address(body) {
-                    self.remove(entry.index, entry.net);
-                }
-            }
-            _ => (),
+            RTM_NEWLINK => parse_link(body).is_some_and(|(index, entry)| {
+                let changed = self.links.get(&index) != Some(&entry);
+                self.links.insert(index, entry);
+                changed
+            }),
+            RTM_DELLINK => parse_link(body).is_some_and(|(index, _)| {
+                self.addresses.retain(|address| address.index != index);
+                self.links.remove(&index).is_some()
+            }),
+            RTM_NEWADDR => parse_address(body).is_some_and(|entry| self.insert(entry)),
+            RTM_DELADDR => parse_address(body).is_some_and(|entry| self.remove(entry.index, entry.net)),
+            _ => false,
         }
     }
 
-    /// An address is there, as told.
-    pub(super) fn insert(&mut self, entry: AddressEntry) {
+    /// An address is there, as told; whether that is new.
+    pub(super) fn insert(&mut self, entry: AddressEntry) -> bool {
         match self.addresses.iter_mut().find(|known| known.index == entry.index && known.net == entry.net) {
-            Some(known) => *known = entry,
-            None => self.addresses.push(entry),
+            Some(known) if *known == entry => false,
+            Some(known) => {
+                *known = entry;
+                true
+            }
+            None => {
+                self.addresses.push(entry);
+                true
+            }
         }
     }
 
-    /// An address is not there.
-    pub(super) fn remove(&mut self, index: u32, net: IpNet) {
+    /// An address is not there; whether that is new.
+    pub(super) fn remove(&mut self, index: u32, net: IpNet) -> bool {
+        let before = self.addresses.len();
         self.addresses.retain(|known| known.index != index || known.net != net);
+        self.addresses.len() < before
     }
 
     /// The link that has this name now.
     pub(super) fn link(&self, name: &str) -> Option<(u32, &LinkEntry)> {
         self.links.iter().find(|(_, link)| link.name == name).map(|(index, link)| (*index, link))
+    }
+
+    /// Whether a link of this host has this Ethernet address.
+    pub(super) fn has_mac(&self, mac: Mac) -> bool {
+        self.links.values().any(|link| link.mac == Some(mac))
     }
 
     /// Every entry of an address on a link; IPv4 may have several, of different prefix lengths.
@@ -194,7 +202,7 @@ fn parse_link(body: &[u8]) -> Option<(u32, LinkEntry)> {
                 let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
                 name = Some(String::from_utf8_lossy(text).into_owned());
             }
-            IFLA_ADDRESS => mac = attribute.value().try_into().ok(),
+            IFLA_ADDRESS => mac = attribute.value().try_into().ok().map(Mac),
             _ => (),
         }
     }

@@ -113,7 +113,10 @@ impl Vips {
         for (entry, result) in planned.iter().zip(results(place.commands.request(requests), planned.len())) {
             match result {
                 Ok(()) => {
-                    place.table.insert(*entry);
+                    // What is known already is known better, from the kernel.
+                    if place.table.entries(entry.index, entry.net.addr()).all(|known| known.net != entry.net) {
+                        place.table.insert(*entry);
+                    }
                     self.held.insert(entry.net.addr());
                 }
                 Err(error) => remarks.push(Remark::NotAdded(entry.net.addr(), error as i32)),
@@ -135,12 +138,24 @@ impl Vips {
         let requests = ours.iter().map(remove).collect();
         for (entry, result) in ours.iter().zip(results(place.commands.request(requests), ours.len())) {
             match result {
-                Ok(()) | Err(Errno::EADDRNOTAVAIL | Errno::ENODEV) => place.table.remove(entry.index, entry.net),
+                Ok(()) | Err(Errno::EADDRNOTAVAIL | Errno::ENODEV) => {
+                    place.table.remove(entry.index, entry.net);
+                }
                 Err(error) => remarks.push(Remark::NotRemoved(entry.net.addr(), error as i32)),
             }
         }
         self.forget();
         remarks
+    }
+
+    /// Takes over what `old` holds; what of it is not wanted here is removed.
+    pub(super) fn inherit(&mut self, old: Self, place: &mut Place<'_>) {
+        let kept: BTreeSet<IpAddr> = self.addresses().collect();
+        let unwanted = old.wanted.iter().filter(|net| !kept.contains(&net.addr())).copied().collect();
+        // What cannot be removed now lapses with its lease.
+        let _ = Self { wanted: unwanted, held: old.held.clone(), lease_end: None, promotes: None }.drop_all(place);
+        self.held = old.held.intersection(&kept).copied().collect();
+        self.lease_end = old.lease_end;
     }
 
     /// We hold nothing any more: the link is gone, or everything was removed.

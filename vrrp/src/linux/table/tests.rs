@@ -54,7 +54,7 @@ fn ip(text: &str) -> IpAddr {
 fn a_link_is_known_by_its_name_of_the_moment() {
     let mut table = table();
     let (index, entry) = table.link("eth0").unwrap();
-    assert_eq!((index, entry.up, entry.mac), (2, true, Some([2, 0, 0, 0, 0, 2])));
+    assert_eq!((index, entry.up, entry.mac), (2, true, Some(Mac([2, 0, 0, 0, 0, 2]))));
     table.apply(RTM_NEWLINK, &link(2, "wan", LinkFlags::Up));
     assert_eq!(table.link("eth0"), None);
     assert!(!table.link("wan").unwrap().1.up, "no carrier");
