@@ -5,6 +5,7 @@
 //! `linux` is the only part that does. Knows no HAProxy, no Marathon and no metrics library.
 
 pub mod config;
+pub mod linux;
 pub mod machine;
 pub mod types;
 pub mod wire;
