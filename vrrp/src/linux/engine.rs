@@ -7,9 +7,9 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::time::{ClockId, clock_gettime};
@@ -179,9 +179,12 @@ impl Reports {
         self.reports.try_recv()
     }
 
-    /// The next report, waited for until `until`. For callers without an event loop.
-    pub fn wait(&self, until: Instant, now: Instant) -> Option<Report> {
-        self.reports.recv_timeout(until.saturating_duration_since(now)).ok()
+    /// The next report, waited for. For callers without an event loop.
+    ///
+    /// # Errors
+    /// `Timeout`, or `Disconnected` once the thread is gone and everything was read.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Report, RecvTimeoutError> {
+        self.reports.recv_timeout(timeout)
     }
 
     /// The descriptor is not readable until the next report.

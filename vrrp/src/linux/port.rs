@@ -67,11 +67,6 @@ impl Port {
         }
     }
 
-    /// The number of the interface that the sockets are for.
-    pub(super) fn index(&self) -> Option<u32> {
-        self.identity.map(|(index, _)| index)
-    }
-
     /// Makes the sockets fit the interface as it is now.
     pub(super) fn refresh(&mut self, table: &Table) {
         let identity = table.link(&self.name).map(|(index, link)| (index, link.mac));

@@ -5,6 +5,7 @@
 //! for one wake is bounded. Holds no lock, writes no log, and waits for nobody who reads reports.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -25,7 +26,6 @@ use super::router::{Router, Time};
 use crate::config::RouterConfig;
 use crate::machine::Node;
 use crate::machine::io::{Action, Command, Health, Heard, Input, Link, Start};
-use crate::types::Family;
 use crate::wire::receive::{Accepted, receive};
 use crate::wire::reject::Reject;
 
@@ -237,7 +237,7 @@ impl Runner {
                 let _ = watcher.drain(PACKETS, |claim| {
                     // Another interface of this host, on the same network, is no rival.
                     if !table.has_mac(claim.mac) {
-                        let address = claim.address.into();
+                        let address = IpAddr::V4(claim.address);
                         rivals.extend(seats.values().filter(|(cell, index)| {
                             self.cells[*cell].routers[*index].vips.held().any(|held| held == address)
                         }));
@@ -344,7 +344,7 @@ impl Runner {
 
     /// Does what the machines of a cell decided: each router's actions in order, but advertisements
     /// that a router begins with before anybody's addresses.
-    fn execute(&mut self, cell: usize, actions: Vec<(usize, Action)>, time: Time) {
+    pub(super) fn execute(&mut self, cell: usize, actions: Vec<(usize, Action)>, time: Time) {
         let mut begun = BTreeSet::new();
         let mut sent = vec![false; actions.len()];
         for (done, (index, action)) in sent.iter_mut().zip(&actions) {
