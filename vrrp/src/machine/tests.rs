@@ -22,7 +22,6 @@ fn at_us(micros: u64) -> Instant {
     epoch() + Duration::from_micros(micros)
 }
 
-
 #[allow(clippy::unwrap_used, reason = "constants")]
 fn cs(value: u16) -> Centiseconds {
     Centiseconds::new(value).unwrap()
