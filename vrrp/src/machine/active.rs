@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::machine::Machine;
 use crate::machine::io::{Action, Count, Heard, Reason};
-use crate::machine::state::{Active, Announcer, Backup, FENCE_FOR, Lease, State, Wait, after, lease};
+use crate::machine::state::{Active, Announcer, Backup, FENCE_FOR, Lease, REFRESH, State, Wait, after, lease};
 use crate::types::Priority;
 
 impl Machine {
@@ -89,7 +89,7 @@ impl Machine {
             let next = after(active.advert_at, interval);
             active.advert_at = if next > now { next } else { after(now, interval) };
             // One wake for both, where the next advertisement would be too late for the lease.
-            if active.lease.refresh_at < active.advert_at {
+            if active.lease.refresh_at < active.advert_at.min(after(now, REFRESH / 5)) {
                 self.refresh(&mut active.lease, now, out);
             }
         }

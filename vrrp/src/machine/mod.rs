@@ -368,7 +368,9 @@ impl Machine {
             (State::Active(active), None) => {
                 if self.limping() && self.offered.is_none_or(|at| now >= after(at, LIMP_RETRY)) {
                     self.offered = Some(now);
-                    self.leave(active, Leave::Limping, Reason::Unfit, now, out);
+                    let told = self.health.faults.iter().any(|fault| matches!(fault, Fault::Limping(_)));
+                    let reason = if told { Reason::Unfit } else { Reason::Tracked };
+                    self.leave(active, Leave::Limping, reason, now, out);
                 }
             }
             (State::Leaving(leaving), Some(Reason::Link)) => self.leave_at_once(leaving, Reason::Link, now, out),

@@ -1,5 +1,6 @@
 //! Tests of the machine: the tables, the rules, properties, and all ways of two small nodes.
 
+mod rules;
 mod table;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::Machine;
-use super::io::{Action, Heard, Input, Link, Phase, Reason, Start};
+use super::io::{Action, Fault, Health, Heard, Input, Link, Phase, Reason, Start};
 use crate::config::{ChecksumForm, Delivery, Preempt, RouterConfig};
 use crate::types::{Centiseconds, Priority, Version, Vrid};
 
@@ -21,7 +22,6 @@ fn epoch() -> Instant {
 fn at_us(micros: u64) -> Instant {
     epoch() + Duration::from_micros(micros)
 }
-
 #[allow(clippy::unwrap_used, reason = "constants")]
 fn cs(value: u16) -> Centiseconds {
     Centiseconds::new(value).unwrap()
@@ -54,6 +54,22 @@ fn config() -> RouterConfig {
 }
 
 const OWN: u8 = 5;
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn health(faults: &[Fault], delta: i16, ready: bool) -> Input {
+    Input::Health(Health { faults: faults.iter().cloned().collect(), delta, ready })
+}
+
+fn down() -> Fault {
+    Fault::Down("haproxy".to_owned())
+}
+
+fn limping() -> Fault {
+    Fault::Limping("haproxy".to_owned())
+}
 
 fn link_up() -> Input {
     Input::Link(Link { up: true, source: Some(host(OWN)) })

@@ -281,6 +281,42 @@ fn without_preemption_nothing_moves_without_a_cause() {
     }
 }
 
+/// One that slept while it was Active does not move the addresses back by waking up, though it has
+/// the higher priority, whatever it looks at first.
+#[test]
+fn a_thawed_active_does_not_take_back_what_it_lost() {
+    for seed in 0..60 {
+        let mut rng = Rng(seed);
+        let mut lan = Lan::new(seed, &pair(Preempt::Never, rng.pick(&[10, 50])));
+        lan.boot(0);
+        run(&mut lan, 3 * SECOND);
+        lan.boot(1);
+        run(&mut lan, 3 * SECOND + rng.range(0, 1000) * MS);
+        lan.freeze(0);
+        // Above four intervals, below and above the lease.
+        run(&mut lan, rng.pick(&[2100, 2600, 3100, 6000]) * MS);
+        lan.thaw(0);
+        run_with(&mut lan, 10 * SECOND, expect_one);
+        assert_eq!((lan.actives(), lan.hosts[1].takeovers), (vec![1], 1), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_handover_lasts_though_preemption_is_on() {
+    for seed in 0..20 {
+        let mut lan = Lan::new(seed, &pair(Preempt::After(Duration::ZERO), 10));
+        lan.boot(0);
+        lan.boot(1);
+        run(&mut lan, 5 * SECOND + seed * 5 * MS);
+        lan.command(0, Command::HandOver);
+        run(&mut lan, 20 * SECOND);
+        assert_eq!((lan.actives(), lan.hosts[1].takeovers), (vec![1], 1), "seed {seed}");
+        lan.crash(1);
+        heals(&mut lan);
+        assert_eq!(lan.actives(), [0], "seed {seed}");
+    }
+}
+
 #[test]
 fn a_resumption_in_time_is_noticed_by_nobody() {
     for seed in 0..40 {
