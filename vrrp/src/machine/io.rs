@@ -13,7 +13,8 @@ use crate::wire::receive::Accepted;
 /// One thing that happened to a router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// The engine runs; nothing else counts before.
+    /// The engine runs. `Link`, `Health` and `Command::Hold` may come before and are remembered;
+    /// the machine begins as soon as it has been told of both the start and the link.
     Start(Start),
     /// An advertisement that passed every check of `wire`.
     Advert(Heard),
@@ -34,7 +35,7 @@ pub enum Input {
 }
 
 /// What a router knows when it starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// No address of ours is on the interface.
     Fresh,
@@ -85,6 +86,13 @@ pub struct Health {
     /// There was a valid configuration at least once. Without one the node does not claim the
     /// addresses while a peer is heard.
     pub ready: bool,
+}
+
+impl Default for Health {
+    /// Fit and ready: what a machine believes until it is told otherwise.
+    fn default() -> Self {
+        Self { faults: BTreeSet::new(), delta: 0, ready: true }
+    }
 }
 
 /// Why a node must not hold the addresses.
