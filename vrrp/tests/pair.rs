@@ -198,9 +198,9 @@ fn the_virtual_mac_carries_the_addresses() {
             }
             let (a, b) = (lab.start(0, vec![config]), lab.start(1, vec![second]));
             a.until(Phase::Active);
-            let link = |host| lab.on(host, || ip("link show"));
+            let link = |host| lab.on(host, || ip("link show up"));
             within(500, "a macvlan", || (link(0).contains(name) && link(0).contains(mac)).then_some(()));
-            assert!(!link(1).contains(name), "a Backup has none");
+            assert!(!link(1).contains(name), "a Backup has none that is up");
             let probe = Probe::start(lab, 2, &[0, 1], vip);
             let neighbour = || lab.on(2, || ip("neighbour show dev eth0"));
             within(2000, "an answer", || neighbour().contains(mac).then_some(()));

@@ -1,9 +1,9 @@
 //! The link with the virtual MAC (RFC 9568 §7.3): a macvlan on the router's interface.
 //!
-//! Driven by the engine. The link exists only while the router holds its addresses, because a
-//! Backup's multicast joins would otherwise draw the virtual MAC to the wrong switch port. It is
-//! named after interface, family and VRID, so that a predecessor's is recognised. Writes sysctls of
-//! its own link only; what the base interface lacks becomes a remark.
+//! Driven by `router`. The link is made beforehand, which takes long, and is up only while the
+//! router holds its addresses: a Backup's multicast joins would draw the virtual MAC to the wrong
+//! switch port. It is named after interface, family and VRID, so that a predecessor's is recognised.
+//! Writes sysctls of its own link only; what the base interface lacks becomes a remark.
 
 use std::fs;
 use std::io;
@@ -30,7 +30,7 @@ pub(super) fn name(base: u32, family: Family, vrid: Vrid) -> String {
     format!("vrrp{digit}.{base}.{}", vrid.get())
 }
 
-/// Makes the link and brings it up; its index. One that is there already is used.
+/// Makes the link, down; its index. One that is there already is used as it is.
 pub(super) fn create(commands: &mut Commands, base: u32, family: Family, vrid: Vrid) -> io::Result<u32> {
     let name = name(base, family, vrid);
     let mut link = named(&name);
@@ -42,28 +42,32 @@ pub(super) fn create(commands: &mut Commands, base: u32, family: Family, vrid: V
             LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Private)])),
         ]),
     ]);
-    // No link-local address of its own: it would be looked for by frames from the virtual MAC.
-    let mut quiet = named(&name);
-    quiet.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
-        In6AddrGenMode::None,
-    )])]));
-    let mut up = named(&name);
-    up.header.flags = LinkFlags::Up;
-    up.header.change_mask = LinkFlags::Up;
-
     let made = one(commands, RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL);
     if let Err(error) = made
         && error.raw_os_error() != Some(Errno::EEXIST as i32)
     {
         return Err(error);
     }
-    // A host without IPv6 has no such setting.
+    // No link-local address of its own: it would be looked for by frames from the virtual MAC. A
+    // host without IPv6 has no such setting.
+    let mut quiet = named(&name);
+    quiet.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
+        In6AddrGenMode::None,
+    )])]));
     let _ = one(commands, RouteNetlinkMessage::SetLink(quiet), 0);
     // Clients are reached through the base interface: what comes in here is checked loosely.
     let _ = fs::write(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "2");
     let _ = fs::write(format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore"), "1");
-    one(commands, RouteNetlinkMessage::SetLink(up), 0)?;
     Ok(if_nametoindex(name.as_str())?)
+}
+
+/// Brings the link up, or down.
+pub(super) fn switch(commands: &mut Commands, index: u32, up: bool) -> io::Result<()> {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    link.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+    link.header.change_mask = LinkFlags::Up;
+    one(commands, RouteNetlinkMessage::SetLink(link), 0)
 }
 
 /// Removes the link; none there is fine.

@@ -3,8 +3,11 @@
 //! Owned by `run`, one beside each machine. Does actions in the order given; never decides.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
+
+use nix::errno::Errno;
 
 use super::engine::monotonic;
 use super::host::Host;
@@ -47,6 +50,8 @@ pub(super) struct Router {
     /// Rivals for its addresses are listened for.
     pub(super) watched: bool,
     macvlan: Option<u32>,
+    /// The macvlan is up.
+    raised: bool,
     last_advert: Option<(Instant, Centiseconds)>,
     suspended_from: Option<Phase>,
     pub(super) statistics: Statistics,
@@ -98,6 +103,7 @@ impl Router {
             resumes: false,
             watched: false,
             macvlan: None,
+            raised: false,
             last_advert: None,
             suspended_from: None,
             statistics,
@@ -108,22 +114,34 @@ impl Router {
         }
     }
 
-    /// Finds a predecessor's macvlan, whose addresses are then leftovers like any other; one without
-    /// addresses is removed.
-    pub(super) fn adopt(&mut self, host: &mut Host) -> bool {
-        let Some((base, _)) = host.table.link(&self.config.interface) else { return false };
-        if !self.config.virtual_mac {
-            return self.vips.has_leftover(base, &host.table);
+    /// Whether a predecessor's addresses are on the interface.
+    pub(super) fn has_leftover(&self, host: &Host) -> bool {
+        self.address_index().is_some_and(|index| self.vips.has_leftover(index, &host.table))
+    }
+
+    /// Makes the macvlan, where there is to be one and is none. One that is there without addresses
+    /// is not needed now.
+    pub(super) fn prepare(&mut self, host: &mut Host) -> Vec<Remark> {
+        let Some(base) = self.index.filter(|_| self.config.virtual_mac && self.macvlan.is_none()) else {
+            return Vec::new();
+        };
+        match macvlan::create(&mut host.commands, base, self.config.family(), self.config.vrid) {
+            Ok(index) => {
+                self.macvlan = Some(index);
+                self.raised = self.has_leftover(host);
+                let idle = if self.raised { Ok(()) } else { macvlan::switch(&mut host.commands, index, false) };
+                self.remark(idle.err().map(refused).into_iter().collect())
+            }
+            Err(error) => self.remark([refused(error)].into()),
         }
-        let name = macvlan::name(base, self.config.family(), self.config.vrid);
-        let Some((index, _)) = host.table.link(&name) else { return false };
-        let leftover = self.vips.has_leftover(index, &host.table);
-        if leftover {
-            self.macvlan = Some(index);
-        } else {
+    }
+
+    /// The router is no longer wanted: removes its macvlan.
+    pub(super) fn dismantle(&mut self, host: &mut Host) {
+        if let Some(index) = self.macvlan.take() {
+            // The next engine finds it again.
             let _ = macvlan::remove(&mut host.commands, index);
         }
-        leftover
     }
 
     /// What the interface means to the machine now, and the remarks about it.
@@ -164,7 +182,7 @@ impl Router {
     /// The interface is gone, and with it everything on it.
     pub(super) fn lose_interface(&mut self) {
         self.vips.forget();
-        self.macvlan = None;
+        (self.macvlan, self.raised) = (None, false);
     }
 
     /// Where the addresses are: on the macvlan, if there is one.
@@ -235,36 +253,34 @@ impl Router {
 
     fn hold(&mut self, lease: Duration, host: &mut Host, time: Time) -> Vec<Remark> {
         let mut remarks = BTreeSet::new();
-        if self.config.virtual_mac
-            && self.macvlan.is_none()
-            && let Some(base) = self.index
+        if let Some(index) = self.macvlan
+            && !std::mem::replace(&mut self.raised, true)
         {
-            match macvlan::create(&mut host.commands, base, self.config.family(), self.config.vrid) {
-                Ok(index) => self.macvlan = Some(index),
-                Err(error) => {
-                    remarks.insert(Remark::VirtualMac(error.raw_os_error().unwrap_or_default()));
-                }
-            }
+            remarks.extend(macvlan::switch(&mut host.commands, index, true).err().map(refused));
         }
-        let at = self.macvlan;
-        let possible = !self.config.virtual_mac || at.is_some();
-        if possible && let Some(mut place) = host.place(&self.config.interface, at) {
+        if self.config.virtual_mac && self.macvlan.is_none() {
+            remarks.insert(Remark::VirtualMac(Errno::ENODEV as i32));
+        } else if let Some(mut place) = host.place(&self.config.interface, self.macvlan) {
             remarks.extend(self.vips.hold(&mut place, lease, time.now));
+        }
+        if remarks.iter().any(|remark| matches!(remark, Remark::NotAdded(_, code) if *code == Errno::ENODEV as i32)) {
+            // Somebody removed the macvlan, or the interface, and we have not heard of it.
+            (self.macvlan, self.raised) = (None, false);
+            host.suspect = true;
         }
         self.remark(remarks)
     }
 
     fn drop_addresses(&mut self, host: &mut Host) -> Vec<Remark> {
         let mut remarks = BTreeSet::new();
-        if let Some(mut place) = host.place(&self.config.interface, self.macvlan) {
-            remarks.extend(self.vips.drop_all(&mut place));
-        } else {
-            self.vips.forget();
+        match host.place(&self.config.interface, self.macvlan) {
+            Some(mut place) => remarks.extend(self.vips.drop_all(&mut place)),
+            None => self.vips.forget(),
         }
-        if let Some(index) = self.macvlan.take()
-            && let Err(error) = macvlan::remove(&mut host.commands, index)
+        if let Some(index) = self.macvlan
+            && std::mem::take(&mut self.raised)
         {
-            remarks.insert(Remark::VirtualMac(error.raw_os_error().unwrap_or_default()));
+            remarks.extend(macvlan::switch(&mut host.commands, index, false).err().map(refused));
         }
         self.remark(remarks)
     }
@@ -326,7 +342,7 @@ impl Router {
     /// is no longer wanted is removed; the rest is ours already.
     pub(super) fn inherit(&mut self, old: Self, host: &mut Host) {
         self.health = old.health.clone();
-        self.macvlan = old.macvlan;
+        (self.macvlan, self.raised) = (old.macvlan, old.raised);
         self.last_advert = old.last_advert;
         self.statistics = old.statistics;
         if let Some(mut place) = host.place(&self.config.interface, self.macvlan) {
@@ -371,4 +387,8 @@ impl Router {
             remarks: self.link_remarks.union(&self.address_remarks).copied().collect(),
         }
     }
+}
+
+fn refused(error: io::Error) -> Remark {
+    Remark::VirtualMac(error.raw_os_error().unwrap_or_default())
 }

@@ -153,7 +153,7 @@ impl Runner {
     pub(super) fn start(&mut self, cell: usize, time: Time) {
         for index in 0..self.cells[cell].routers.len() {
             let router = &mut self.cells[cell].routers[index];
-            let start = match (router.resumes, router.adopt(&mut self.host)) {
+            let start = match (router.resumes, router.has_leftover(&self.host)) {
                 (true, _) => Start::Resume,
                 (false, true) => Start::Leftover,
                 (false, false) => Start::Fresh,
@@ -307,23 +307,21 @@ impl Runner {
         for seat in self.seats() {
             let router = &mut self.cells[seat.0].routers[seat.1];
             let before = router.index;
-            let (link, fresh) = router.observe(&self.host);
-            let replaced = before.is_some() && router.index != before;
-            let name = router.config.name.clone();
-            for remark in fresh {
-                self.reporter.tell(Report::Remark { router: name.clone(), remark });
-            }
-            if replaced {
+            let (link, mut fresh) = router.observe(&self.host);
+            if before.is_some() && router.index != before {
                 // Even if a new one is up already: our addresses are not on it.
                 router.lose_interface();
                 router.link = Some(Link::default());
                 self.feed(seat, Input::Link(Link::default()), time);
             }
             let router = &mut self.cells[seat.0].routers[seat.1];
-            let changed = router.link.as_ref() != Some(&link);
+            fresh.extend(router.prepare(&mut self.host));
+            for remark in fresh {
+                self.reporter.tell(Report::Remark { router: router.config.name.clone(), remark });
+            }
             let usable = link.up;
-            router.link = Some(link.clone());
-            if changed {
+            if router.link.as_ref() != Some(&link) {
+                router.link = Some(link.clone());
                 self.feed(seat, Input::Link(link), time);
             }
             let router = &mut self.cells[seat.0].routers[seat.1];
@@ -440,7 +438,8 @@ impl Runner {
             return;
         }
         for cell in self.cells.extract_if(.., |cell| gone(cell)) {
-            for router in cell.routers {
+            for mut router in cell.routers {
+                router.dismantle(&mut self.host);
                 self.reporter.tell(Report::Removed { router: router.config.name });
             }
         }
