@@ -34,7 +34,7 @@ impl Priority {
 }
 
 /// Hundredths of a second, the unit of VRRPv3's Maximum Advertisement Interval, 1–4095
-/// (RFC 9568 §5.2.7).
+/// (RFC 9568 §5.2.7); from version 2's whole seconds, 100–25500 (RFC 3768 §5.3.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Centiseconds(u16);
 
@@ -42,6 +42,11 @@ impl Centiseconds {
     /// The interval, or nothing where it does not fit the packet's 12 bits or is 0.
     pub fn new(value: u16) -> Option<Self> {
         (1..=4095).contains(&value).then_some(Self(value))
+    }
+
+    /// The interval of version 2, or nothing for 0 seconds.
+    pub fn from_seconds(value: u8) -> Option<Self> {
+        (value > 0).then(|| Self(u16::from(value) * 100))
     }
 
     /// The number as it stands in the packet.
