@@ -58,7 +58,7 @@ pub(super) fn address(line: &Statement, interface: Option<&str>, ledger: &mut Le
             other => parts.push((Kind::Lost, other.to_owned(), "not known here")),
         }
     }
-    ledger.statement(line);
+    ledger.leaf(line, usize::MAX);
     for (kind, text, why) in parts {
         ledger.part(kind, &line.place, &text, why);
     }

@@ -14,7 +14,7 @@ pub(super) fn group(statement: &Statement, drafts: &mut [Draft], ledger: &mut Le
     if name.is_empty() {
         return ledger.list(Kind::Lost, statement, "it has no name");
     }
-    ledger.statement(statement);
+    ledger.head(statement, 1);
     let mut members: Vec<usize> = Vec::new();
     let mut notify = Notify::default();
     let (mut tracked, mut checks) = (Vec::new(), Vec::new());
@@ -22,7 +22,7 @@ pub(super) fn group(statement: &Statement, drafts: &mut [Draft], ledger: &mut Le
     for inner in statement.inside() {
         match inner.keyword() {
             "group" => {
-                ledger.statement(inner);
+                ledger.head(inner, 0);
                 for line in inner.inside() {
                     // Several names may stand on one line.
                     let mut why = None;
@@ -35,22 +35,22 @@ pub(super) fn group(statement: &Statement, drafts: &mut [Draft], ledger: &mut Le
                         }
                     }
                     match why {
-                        None => ledger.statement(line),
+                        None => ledger.leaf(line, usize::MAX),
                         Some(why) => ledger.list(Kind::Lost, line, why),
                     }
                 }
             }
             "track_interface" => {
-                ledger.statement(inner);
+                ledger.head(inner, 0);
                 interfaces(&mut tracked, inner, None, ledger);
             }
             "track_script" => {
-                ledger.statement(inner);
+                ledger.head(inner, 0);
                 scripts(&mut checks, inner, ledger);
             }
             "sync_group_tracking_weight" => {
                 weights = true;
-                ledger.statement(inner);
+                ledger.leaf(inner, 0);
             }
             _ if notify.take(inner, ledger) => (),
             other => {

@@ -23,6 +23,7 @@ pub(super) struct Defaults {
     pub(super) version: Option<u8>,
     pub(super) interface: Option<String>,
     pub(super) message_checksum: bool,
+    pub(super) strict: bool,
 }
 
 /// An instance, as far as it can be said in Baton's words.
@@ -40,6 +41,8 @@ pub(super) struct Draft {
     pub(super) interval: Option<u64>,
     pub(super) addresses: Vec<(IpNet, Place)>,
     pub(super) excluded: Vec<(IpNet, Place)>,
+    /// Whether there is a list of peers, even if none of it can be used.
+    pub(super) unicast: bool,
     pub(super) peers: Vec<(IpAddr, Place)>,
     pub(super) source: Option<(IpAddr, Place)>,
     pub(super) preempt: bool,
@@ -96,10 +99,10 @@ impl Notify {
             ledger.list(Kind::Lost, statement, "no program is named");
             return true;
         }
-        ledger.statement(statement);
-        if let Some(user) = statement.values().get(1) {
+        ledger.leaf(statement, usize::MAX);
+        if let Some(user) = statement.values().get(1..).filter(|user| !user.is_empty()) {
             let why = "it runs as the user that the unit of baton names";
-            ledger.part(Kind::Lost, &statement.place, &format!("… {user}"), why);
+            ledger.part(Kind::Lost, &statement.place, &format!("… {}", user.join(" ")), why);
         }
         let command = super::command::arguments(statement.value().trim());
         match state {
@@ -126,6 +129,7 @@ pub(super) fn instance(statement: &Statement, defaults: &Defaults, ledger: &mut 
         interval: None,
         addresses: Vec::new(),
         excluded: Vec::new(),
+        unicast: find("unicast_peer").is_some(),
         peers: Vec::new(),
         source: None,
         preempt: true,
@@ -140,7 +144,7 @@ pub(super) fn instance(statement: &Statement, defaults: &Defaults, ledger: &mut 
         notify: Notify::default(),
         group_notify: None,
     };
-    ledger.statement(statement);
+    ledger.head(statement, 1);
     for inner in inside {
         let again = find(inner.keyword()).filter(|last| !std::ptr::eq(*last, inner) && last.block.is_none());
         match again {
@@ -152,7 +156,8 @@ pub(super) fn instance(statement: &Statement, defaults: &Defaults, ledger: &mut 
     interval(&mut draft, find("advert_int"), ledger);
     preempt(&mut draft, inside, ledger);
     if let Some(authentication) = find("authentication") {
-        password(&mut draft, authentication, ledger);
+        let strict = find("strict_mode").map_or(defaults.strict, |inner| switched_on(inner.value()));
+        password(&mut draft, authentication, strict, ledger);
     }
     one_family(&mut draft, ledger);
     draft
@@ -160,8 +165,8 @@ pub(super) fn instance(statement: &Statement, defaults: &Defaults, ledger: &mut 
 
 fn key(draft: &mut Draft, inner: &Statement, ledger: &mut Ledger) {
     let value = inner.value();
-    let mut keep = |result: Result<(), String>, ledger: &mut Ledger| match result {
-        Ok(()) => ledger.statement(inner),
+    let keep = |result: Result<(), String>, ledger: &mut Ledger| match result {
+        Ok(()) => ledger.leaf(inner, 1),
         Err(why) => ledger.list(Kind::Lost, inner, why),
     };
     match inner.keyword() {
@@ -185,14 +190,14 @@ fn key(draft: &mut Draft, inner: &Statement, ledger: &mut Ledger) {
         }
         "use_vmac" => {
             draft.virtual_mac = true;
-            ledger.statement(inner);
+            ledger.leaf(inner, usize::MAX);
             for option in inner.values() {
                 ledger.part(Kind::Lost, &inner.place, option, "Baton names the interface, the RFC its MAC");
             }
         }
         "v3_checksum_as_v2" => {
-            draft.message_checksum = !["off", "no", "false"].contains(&value);
-            ledger.statement(inner);
+            draft.message_checksum = switched_on(value);
+            ledger.leaf(inner, 1);
         }
         "state" => ledger.list(
             Kind::Needless,
@@ -200,7 +205,7 @@ fn key(draft: &mut Draft, inner: &Statement, ledger: &mut Ledger) {
             "every router begins as Backup; which one becomes Active is up to priority and preempt",
         ),
         "virtual_ipaddress" | "virtual_ipaddress_excluded" => {
-            ledger.statement(inner);
+            ledger.head(inner, 0);
             for line in inner.inside() {
                 let Some(net) = address(line, draft.interface.as_deref(), ledger) else { continue };
                 if draft.addresses.iter().chain(&draft.excluded).any(|(other, _)| other.addr() == net.addr()) {
@@ -214,11 +219,11 @@ fn key(draft: &mut Draft, inner: &Statement, ledger: &mut Ledger) {
         }
         "unicast_peer" => peers(draft, inner, ledger),
         "track_interface" => {
-            ledger.statement(inner);
+            ledger.head(inner, 0);
             interfaces(&mut draft.interfaces, inner, draft.interface.as_deref(), ledger);
         }
         "track_script" => {
-            ledger.statement(inner);
+            ledger.head(inner, 0);
             scripts(&mut draft.scripts, inner, ledger);
         }
         // Decided once everything else is known.
@@ -232,7 +237,7 @@ fn key(draft: &mut Draft, inner: &Statement, ledger: &mut Ledger) {
 }
 
 fn peers(draft: &mut Draft, inner: &Statement, ledger: &mut Ledger) {
-    ledger.statement(inner);
+    ledger.head(inner, 0);
     for line in inner.inside() {
         match checked::<Host>(line.keyword()) {
             Ok(peer) if draft.peers.iter().any(|(other, _)| *other == peer.0) => {
@@ -240,7 +245,7 @@ fn peers(draft: &mut Draft, inner: &Statement, ledger: &mut Ledger) {
             }
             Ok(peer) => {
                 draft.peers.push((peer.0, line.place.clone()));
-                ledger.statement(line);
+                ledger.leaf(line, usize::MAX);
                 if !line.values().is_empty() {
                     let options = line.values().join(" ");
                     ledger.part(Kind::Lost, &line.place, &options, "the TTL of unicast is not looked at");
@@ -263,7 +268,7 @@ pub(super) fn interfaces(found: &mut Vec<Track>, block: &Statement, own: Option<
             }
             Ok(weight) => {
                 found.push(Track { name: name.to_owned(), weight, place: line.place.clone() });
-                ledger.statement(line);
+                ledger.leaf(line, usize::MAX);
             }
             Err(why) => ledger.list(Kind::Lost, line, why),
         }
@@ -279,7 +284,7 @@ pub(super) fn scripts(found: &mut Vec<Track>, block: &Statement, ledger: &mut Le
             }
             Ok(weight) => {
                 found.push(Track { name: line.keyword().to_owned(), weight, place: line.place.clone() });
-                ledger.statement(line);
+                ledger.leaf(line, usize::MAX);
             }
             Err(why) => ledger.list(Kind::Lost, line, why),
         }
@@ -300,7 +305,7 @@ fn version(draft: &mut Draft, said: Option<&Statement>, defaults: &Defaults, led
         match inner.value() {
             "2" | "3" => {
                 draft.version = if inner.value() == "3" { 3 } else { 2 };
-                ledger.statement(inner);
+                ledger.leaf(inner, 1);
             }
             _ => {
                 ledger.list(Kind::Lost, inner, "there are versions 2 and 3");
@@ -328,7 +333,7 @@ fn interval(draft: &mut Draft, said: Option<&Statement>, ledger: &mut Ledger) {
     };
     let units = ((micros + unit / 2) / unit).clamp(1, most);
     if units * unit == micros {
-        ledger.statement(inner);
+        ledger.leaf(inner, 1);
     } else {
         let why = format!("version {} has steps of {}", draft.version, if unit == 10_000 { "10 ms" } else { "1 s" });
         ledger.list(Kind::Changed, inner, why);
@@ -348,7 +353,7 @@ fn preempt(draft: &mut Draft, inside: &[Statement], ledger: &mut Ledger) {
             ledger.list(Kind::Changed, last, why);
         } else {
             draft.preempt = last.keyword() == "preempt";
-            ledger.statement(last);
+            ledger.leaf(last, 0);
         }
         let other = if last.keyword() == "preempt" { "nopreempt" } else { "preempt" };
         if let Some(other) = find(other) {
@@ -362,17 +367,18 @@ fn preempt(draft: &mut Draft, inside: &[Statement], ledger: &mut Ledger) {
         Some(_) if master => ledger.list(Kind::Lost, delay, "keepalived ignores it beside `state MASTER`"),
         Some(millis) => {
             draft.preempt_delay = Some(millis);
-            ledger.statement(delay);
+            ledger.leaf(delay, 1);
         }
         None => ledger.list(Kind::Lost, delay, "expected 0 to 1000 seconds"),
     }
 }
 
-fn password(draft: &mut Draft, block: &Statement, ledger: &mut Ledger) {
+fn password(draft: &mut Draft, block: &Statement, strict: bool, ledger: &mut Ledger) {
     let find = |keyword: &str| block.inside().iter().rfind(|inner| inner.keyword() == keyword);
     let kind = find("auth_type").map_or("", Statement::value);
     let why = match (draft.version, kind) {
         (3, _) => Some("version 3 has no authentication; keepalived ignores it too"),
+        _ if strict => Some("keepalived ignores it in strict mode, so its peers expect none"),
         (_, "AH" | "ah") => Some("AH is not spoken: set the peers to auth_type PASS, or remove it everywhere"),
         (_, "PASS" | "pass") => None,
         _ => Some("auth_type is not PASS"),
@@ -380,10 +386,10 @@ fn password(draft: &mut Draft, block: &Statement, ledger: &mut Ledger) {
     let Some(secret) = find("auth_pass").filter(|_| why.is_none()) else {
         return ledger.list(Kind::Lost, block, why.unwrap_or("there is no auth_pass"));
     };
-    ledger.statement(block);
+    ledger.head(block, 0);
     for inner in block.inside() {
         match inner.keyword() {
-            "auth_type" | "auth_pass" => ledger.statement(inner),
+            "auth_type" | "auth_pass" => ledger.leaf(inner, 1),
             _ => ledger.list(Kind::Lost, inner, "no keyword that is known here"),
         }
     }
@@ -393,13 +399,17 @@ fn password(draft: &mut Draft, block: &Statement, ledger: &mut Ledger) {
         end -= 1;
     }
     if end < text.len() {
-        let why = format!("keepalived uses the first 8 bytes, and so are {end} written");
-        ledger.part(Kind::Changed, &secret.place, "auth_pass …", why);
+        ledger.part(Kind::Changed, &secret.place, "auth_pass …", "only its first 8 bytes count, there as here");
     }
     if end == 0 {
         return ledger.list(Kind::Lost, block, "auth_pass is empty");
     }
     draft.auth_pass = Some(text[..end].to_owned());
+}
+
+/// Whether a keyword that may be followed by a switch is on.
+pub(super) fn switched_on(value: &str) -> bool {
+    !["off", "no", "false"].contains(&value)
 }
 
 /// Leaves out what is of another family than the first address.

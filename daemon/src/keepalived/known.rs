@@ -31,8 +31,7 @@ const UNKNOWN: (Kind, &str) = (Lost, "no keyword that is known here");
 
 const MAIL: &str = "Baton sends no mail: alert on its metrics, or send it from notify";
 const ROUTES: &str = "Baton sets no routes or rules: set them always, or from notify";
-const ANNOUNCE: &str = "Baton announces at once, after 20 ms, 100 ms, 500 ms, 2 s and 5 s, then every 60 s, and again \
-                        whenever another host claims the address";
+const ANNOUNCE: &str = "Baton announces six times within 5 s, every 60 s, and whenever another host claims the address";
 const PROCESS: &str = "Baton sets scheduling and memory of its VRRP thread by itself";
 const IPVS: &str = "IPVS balancing is not Baton's: HAProxy balances the apps that Marathon runs";
 const STRICT: &str = "Baton has no strict mode and writes no firewall rules";

@@ -68,12 +68,26 @@ impl Ledger {
         self.covered.insert(place.clone());
     }
 
-    /// The statement is translated, or so is what holds its block together.
-    pub(super) fn statement(&mut self, statement: &Statement) {
+    /// A statement without a block is translated, with its first `used` values.
+    pub(super) fn leaf(&mut self, statement: &Statement, used: usize) {
+        self.head(statement, used);
+        for inner in statement.inside() {
+            self.list(Kind::Lost, inner, format!("no block is expected after {}", statement.keyword()));
+        }
+    }
+
+    /// What holds a block together is translated, with its first `used` values; what is inside has
+    /// an account of its own.
+    pub(super) fn head(&mut self, statement: &Statement, used: usize) {
         self.done(&statement.place);
         if let Some(block) = &statement.block {
             self.done(&block.end);
             block.opened.iter().for_each(|place| self.done(place));
+        }
+        let surplus = statement.values().get(used..).unwrap_or_default();
+        if !surplus.is_empty() {
+            let why = format!("nothing is expected there after {}", statement.keyword());
+            self.part(Kind::Lost, &statement.place, &surplus.join(" "), why);
         }
     }
 
@@ -97,7 +111,11 @@ impl Ledger {
 
     /// A line, or a part of it, is not translated as it stands.
     pub(super) fn part(&mut self, kind: Kind, place: &Place, text: &str, why: impl Into<String>) {
-        self.push(Note { kind, place: place.clone(), last: place.line, text: plain(text), why: why.into() });
+        let text = match SECRET.iter().find_map(|word| text.find(word).map(|at| at + word.len())) {
+            Some(end) => format!("{} …", &text[..end]),
+            None => text.to_owned(),
+        };
+        self.push(Note { kind, place: place.clone(), last: place.line, text: plain(&text), why: why.into() });
     }
 
     /// Whatever nobody has accounted for is noted.
@@ -134,5 +152,8 @@ pub(super) fn plain(text: &str) -> String {
     }
     made
 }
+
+/// Keywords whose value is not shown.
+pub(super) const SECRET: [&str; 3] = ["auth_pass", "auth_hmac", "key"];
 
 const LONGEST: usize = 300;

@@ -47,7 +47,7 @@ pub(super) fn script(statement: &Statement, ledger: &mut Ledger) -> Option<Scrip
         ledger.list(Kind::Needless, statement, "Baton sees by itself, and sooner, whether HAProxy runs and answers");
         return Some(script);
     }
-    ledger.statement(statement);
+    ledger.head(statement, 1);
     for inner in statement.inside() {
         if find(inner.keyword()).is_some_and(|last| !std::ptr::eq(last, inner)) {
             ledger.list(Kind::Lost, inner, "it is said again further down");
@@ -61,14 +61,14 @@ pub(super) fn script(statement: &Statement, ledger: &mut Ledger) -> Option<Scrip
 fn key(script: &mut Script, inner: &Statement, ledger: &mut Ledger) {
     let value = inner.value();
     match inner.keyword() {
-        "script" => ledger.statement(inner),
+        "script" => ledger.leaf(inner, usize::MAX),
         "interval" | "timeout" => {
             match micros(value).map(|micros| micros / 1_000).filter(|millis| *millis <= LONGEST) {
                 Some(millis) => {
                     if millis < SHORTEST {
                         ledger.list(Kind::Changed, inner, "100 ms is the least");
                     }
-                    ledger.statement(inner);
+                    ledger.leaf(inner, 1);
                     let millis = millis.max(SHORTEST);
                     match inner.keyword() {
                         "interval" => script.interval = millis,
@@ -80,7 +80,7 @@ fn key(script: &mut Script, inner: &Statement, ledger: &mut Ledger) {
         }
         "rise" | "fall" => match value.parse().ok().filter(|times| (1..=1_000_000).contains(times)) {
             Some(times) => {
-                ledger.statement(inner);
+                ledger.leaf(inner, 1);
                 match inner.keyword() {
                     "rise" => script.rise = times,
                     _ => script.fall = times,
@@ -90,7 +90,7 @@ fn key(script: &mut Script, inner: &Statement, ledger: &mut Ledger) {
         },
         "weight" => match weight(inner.values()) {
             Ok(weight) => {
-                ledger.statement(inner);
+                ledger.leaf(inner, usize::MAX);
                 script.weight = weight;
             }
             Err(why) => ledger.list(Kind::Lost, inner, why),

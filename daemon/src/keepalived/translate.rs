@@ -7,7 +7,7 @@ use figment::Figment;
 use figment::providers::{Format as _, Toml};
 
 use super::group::group;
-use super::instance::{Defaults, Draft, instance};
+use super::instance::{Defaults, Draft, instance, switched_on};
 use super::known;
 use super::notes::{Kind, Ledger};
 use super::parse::Statement;
@@ -23,6 +23,9 @@ pub(super) fn translate(statements: &[Statement], ledger: &mut Ledger) -> Vec<Ro
     for statement in statements {
         match statement.keyword() {
             "global_defs" => globals(statement, &mut defaults, ledger),
+            "vrrp_script" if scripts.iter().any(|(script, _)| script.name == statement.value()) => {
+                ledger.list(Kind::Lost, statement, "another one has that name");
+            }
             "vrrp_script" => scripts.extend(script(statement, ledger).map(|script| (script, statement))),
             "vrrp_instance" | "vrrp_sync_group" => (),
             other => {
@@ -63,6 +66,8 @@ fn router(draft: &Draft, scripts: &[Script], accepted: &mut Vec<Vrrp>, ledger: &
         ("interface", draft.interface.is_none()),
         ("virtual_router_id", draft.vrid.is_none()),
         ("virtual_ipaddress that can float", draft.addresses.is_empty()),
+        // Without them it would become multicast.
+        ("unicast_peer that can be used", draft.unicast && draft.peers.is_empty()),
     ];
     let missing: Vec<_> = missing.into_iter().filter(|(_, missing)| *missing).map(|(key, _)| key).collect();
     let verdict = match missing.as_slice() {
@@ -88,7 +93,7 @@ fn read(text: &str) -> Result<Vec<Vrrp>, String> {
 }
 
 fn globals(statement: &Statement, defaults: &mut Defaults, ledger: &mut Ledger) {
-    ledger.statement(statement);
+    ledger.head(statement, 0);
     for inner in statement.inside() {
         match (inner.keyword(), inner.value()) {
             ("vrrp_version", "2") => defaults.version = Some(2),
@@ -97,16 +102,19 @@ fn globals(statement: &Statement, defaults: &mut Defaults, ledger: &mut Ledger) 
                 ledger.list(Kind::Lost, inner, "there are versions 2 and 3");
                 continue;
             }
-            ("v3_checksum_as_v2", value) => defaults.message_checksum = !["off", "no", "false"].contains(&value),
+            ("v3_checksum_as_v2", value) => defaults.message_checksum = switched_on(value),
             (keyword, value) => {
                 if keyword == "default_interface" {
                     defaults.interface = Some(value.to_owned());
+                }
+                if keyword == "vrrp_strict" {
+                    defaults.strict = switched_on(value);
                 }
                 let (kind, why) = known::global(keyword);
                 ledger.list(kind, inner, why);
                 continue;
             }
         }
-        ledger.statement(inner);
+        ledger.leaf(inner, 1);
     }
 }
