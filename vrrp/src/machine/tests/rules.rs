@@ -110,7 +110,7 @@ fn two_of_ours_do_not_answer_each_other_for_ever() {
     assert_eq!((adverts(&last_word), loser.machine.phase()), (vec![100], Backup));
     let answer = winner.give(advert(100, 4));
     assert_eq!(adverts(&answer), [150]);
-    assert_eq!(adverts(&loser.give(advert(150, 9))), []);
+    assert!(adverts(&loser.give(advert(150, 9))).is_empty());
     assert_eq!(moves(&answer), []);
 }
 
