@@ -329,7 +329,11 @@ impl Machine {
         match (change, self.state) {
             (GroupMove::Fault, _) => self.group_out = true,
             (GroupMove::Fit, _) => self.group_out = false,
-            (GroupMove::Active, State::Backup(_)) if self.blocked().is_none() => {
+            (GroupMove::Active, state @ (State::Backup(_) | State::Fault(_))) if self.blocked().is_none() => {
+                if let State::Fault(state) = state {
+                    // Its probation ends with that of the others.
+                    self.recover(state, now, out);
+                }
                 self.become_active(Reason::Group, now, out);
             }
             (GroupMove::Active, State::Leaving(leaving))

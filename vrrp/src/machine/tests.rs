@@ -1,5 +1,7 @@
 //! Tests of the machine: the tables, the rules, properties, and all ways of two small nodes.
 
+mod groups;
+mod props;
 mod rules;
 mod table;
 
