@@ -61,7 +61,7 @@ const LIMP_RETRY: Duration = Duration::from_secs(10);
 /// - The loser of an election sends one last advertisement, so that the winner announces again.
 /// - A router that limps, or has nothing to serve yet, claims one interval later than others would
 ///   and never from a living router.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Machine {
     rules: Rules,
     state: State,
@@ -80,7 +80,7 @@ pub struct Machine {
 }
 
 /// An operator wants this router out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Hold {
     force: bool,
 }

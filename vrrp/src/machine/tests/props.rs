@@ -115,7 +115,7 @@ fn advance(now: Instant, step: Step, deadline: Option<Instant>) -> Instant {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_inputs_at_any_times_leave_a_sound_machine(
