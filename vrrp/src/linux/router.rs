@@ -137,7 +137,8 @@ impl Router {
     /// Makes the macvlan, where there is to be one and is none. One that is there without addresses
     /// is not needed now.
     pub(super) fn prepare(&mut self, host: &mut Host) -> Vec<Remark> {
-        let Some(base) = self.index.filter(|_| self.config.virtual_mac && self.macvlan.is_none()) else {
+        let Some(base) = self.index.filter(|_| self.config.virtual_mac && self.macvlan.is_none() && !self.finished)
+        else {
             return Vec::new();
         };
         match macvlan::create(&mut host.commands, base, self.config.family(), self.config.vrid) {
@@ -229,10 +230,12 @@ impl Router {
         for carrier in carriers {
             match port.send(&advert.emit(carrier, self.config.checksum), carrier) {
                 Ok(()) => self.statistics.sent += 1,
-                Err(_) => {
+                Err(error) => {
                     self.statistics.send_errors += 1;
-                    // Perhaps the source is gone and we have not heard of it.
-                    host.suspect = true;
+                    // Unless the queue is full: perhaps the source is gone, and we have not heard of it.
+                    let full =
+                        [Errno::EAGAIN, Errno::ENOBUFS].iter().any(|full| error.raw_os_error() == Some(*full as i32));
+                    host.suspect |= !full;
                 }
             }
         }

@@ -148,7 +148,7 @@ impl Runner {
                 let actions = self.cells[cell].node.broadcast(Input::Wake, time.now);
                 self.execute(cell, actions, time);
             }
-            let doubtful = self.host.suspect && time.now + RESYNC >= self.next_resync + RESYNC_MIN;
+            let doubtful = self.host.suspect && time.now >= self.may_resync_at();
             if doubtful || time.now >= self.next_resync {
                 self.next_resync = time.now + RESYNC;
                 self.host.reload();
@@ -176,6 +176,11 @@ impl Runner {
         }
     }
 
+    /// When a doubtful picture may be renewed: some time after it was the last time.
+    fn may_resync_at(&self) -> Instant {
+        self.next_resync.checked_sub(RESYNC - RESYNC_MIN).unwrap_or(self.next_resync)
+    }
+
     fn wait(&self) -> Result<Ready, Errno> {
         let mut deadline = self.next_resync;
         for at in self.cells.iter().filter_map(|cell| cell.node.deadline()) {
@@ -183,6 +188,9 @@ impl Runner {
         }
         if self.cells.iter().flat_map(|cell| &cell.routers).any(|router| router.dirty) {
             deadline = deadline.min(self.next_status);
+        }
+        if self.host.suspect {
+            deadline = deadline.min(self.may_resync_at());
         }
         let left = deadline.saturating_duration_since(clock().now);
         let timeout = TimeSpec::from(if self.backlog.is_empty() { left } else { Duration::ZERO });
@@ -321,6 +329,9 @@ impl Runner {
             let router = &mut cell.routers[seat.1];
             let Some(task) = task else {
                 router.finished = true;
+                if router.vips.lease_end().is_none() {
+                    router.dismantle(&mut self.host);
+                }
                 if !cell.ending {
                     self.reporter.tell(Report::Finished(router.saved(time.now)));
                 }
@@ -330,7 +341,7 @@ impl Runner {
             for remark in fresh {
                 self.reporter.tell(Report::Remark { router: router.config.name.clone(), remark });
             }
-            self.budget -= rest.unwrap_or(router.vips.count()).saturating_sub(from).min(self.budget);
+            self.budget -= rest.unwrap_or_else(|| router.vips.count()).saturating_sub(from).min(self.budget);
             match rest {
                 Some(from) => self.backlog.push_front(Job { seat, task: Some(task), from }),
                 None => self.watch(seat),
@@ -399,8 +410,7 @@ impl Runner {
             return;
         }
         for cell in self.cells.extract_if(.., |cell| gone(cell)) {
-            for mut router in cell.routers {
-                router.dismantle(&mut self.host);
+            for router in cell.routers {
                 self.reporter.tell(Report::Removed { router: router.config.name });
             }
         }

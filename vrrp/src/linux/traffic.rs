@@ -78,12 +78,7 @@ impl Runner {
         }
         for (seat, heard) in accepted {
             let router = &mut self.cells[seat.0].routers[seat.1];
-            let advert = Heard {
-                source: heard.source,
-                priority: heard.advert.priority,
-                interval: heard.advert.interval,
-                version: heard.advert.version,
-            };
+            let advert = Heard::from(&heard);
             router.note_addresses(heard.source, heard.remarks.addresses_differ, &heard.advert.addresses);
             self.feed(seat, Input::Advert(advert), time);
         }
