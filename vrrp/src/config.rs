@@ -54,7 +54,7 @@ impl RouterConfig {
 }
 
 /// RFC 9568's Preempt_Mode, with keepalived's delay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Preempt {
     /// Never from a living router.
     Never,

@@ -20,7 +20,9 @@ const LEASE: u64 = 3000;
 
 #[test]
 fn addresses_vanish_soon_after_the_thread_stops() {
-    for (router, addresses) in [(router(1, 100), vec!["10.88.0.101"]), (router_v6(1, 100), vec!["fe80::100:1", "fd88::100:1"])] {
+    for (router, addresses) in
+        [(router(1, 100), vec!["10.88.0.101"]), (router_v6(1, 100), vec!["fe80::100:1", "fd88::100:1"])]
+    {
         Lab::test(1, move |lab| {
             let node = lab.start(0, vec![router]);
             node.until(Phase::Active);
@@ -45,7 +47,8 @@ fn refreshing_never_removes() {
         node.until(Phase::Active);
         within(500, "addresses", || (lab.has(0, "10.88.0.101") && lab.has(0, "fd88::100:2")).then_some(()));
         let deleted = lab.on(0, || {
-            let output = std::process::Command::new("timeout").args("4 ip -o monitor address".split(' ')).output().unwrap();
+            let output =
+                std::process::Command::new("timeout").args("4 ip -o monitor address".split(' ')).output().unwrap();
             String::from_utf8(output.stdout).unwrap()
         });
         assert!(deleted.contains("10.88.0.101/32"), "refreshes are seen: {deleted}");
@@ -118,7 +121,9 @@ fn an_interface_that_is_made_again_gets_new_sockets() {
         node.until(Phase::Active);
         node.until(Phase::Active);
         lab.on(0, || ip("link del eth0"));
-        node.wait(2000, "a remark", |report| matches!(report, Report::Remark { remark: Remark::NoInterface, .. }).then_some(()));
+        node.wait(2000, "a remark", |report| {
+            matches!(report, Report::Remark { remark: Remark::NoInterface, .. }).then_some(())
+        });
         lab.plug(0);
         node.until(Phase::Active);
         node.until(Phase::Active);
@@ -173,7 +178,10 @@ fn a_predecessors_addresses_are_kept_until_somebody_is_heard() {
         assert_eq!(moved.reason, Reason::Leftover);
         let gone = within(2000, "takeover", || {
             let gone = !lab.has(0, "10.88.0.101");
-            let active = node.drain().iter().any(|report| matches!(report, Report::Moved { transition, .. } if transition.to == Phase::Active));
+            let active = node
+                .drain()
+                .iter()
+                .any(|report| matches!(report, Report::Moved { transition, .. } if transition.to == Phase::Active));
             (gone || active).then_some(gone)
         });
         assert!(!gone, "the address stayed all the time");
@@ -209,7 +217,10 @@ fn a_suspended_engine_is_resumed_by_its_successor() {
 fn prefix_lengths_follow_the_subnets_of_the_interface() {
     Lab::test(1, |lab| {
         let foreign = RouterConfig { addresses: vec!["192.0.2.10/24".parse().unwrap()], ..router(1, 100) };
-        let mixed = RouterConfig { excluded: vec!["fd88::77/64".parse().unwrap(), "fd99::77/64".parse().unwrap()], ..router(2, 100) };
+        let mixed = RouterConfig {
+            excluded: vec!["fd88::77/64".parse().unwrap(), "fd99::77/64".parse().unwrap()],
+            ..router(2, 100)
+        };
         let node = lab.start(0, vec![foreign, mixed]);
         node.until(Phase::Active);
         node.until(Phase::Active);

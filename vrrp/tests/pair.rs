@@ -124,7 +124,11 @@ fn a_configuration_is_changed_in_place() {
         a.order(Order::Config(vec![changed.clone(), router(2, 200)]));
         within(500, "the new address", || lab.has(0, "10.88.0.150").then_some(()));
         b.status("the new priority", |status| status.peer.is_some_and(|peer| peer.priority.0 == 150));
-        let moved: Vec<Report> = a.drain().into_iter().filter(|report| matches!(report, Report::Moved { router, .. } if router == "r2")).collect();
+        let moved: Vec<Report> = a
+            .drain()
+            .into_iter()
+            .filter(|report| matches!(report, Report::Moved { router, .. } if router == "r2"))
+            .collect();
         assert_eq!(moved, [], "the other router was not touched");
         // One address less: it is gone; the router itself goes on.
         a.order(Order::Config(vec![RouterConfig { addresses: changed.addresses[..1].to_vec(), ..changed }]));
@@ -216,7 +220,14 @@ fn the_virtual_mac_carries_the_addresses() {
             assert_eq!(result.servers, 2, "{result:?}");
             // The macvlan of an engine that died outlives its addresses; the next one takes it.
             drop(b);
-            let b = lab.start(1, vec![RouterConfig { virtual_mac: true, preempt: Preempt::Never, ..if vip.contains(':') { router_v6(51, 100) } else { router(51, 100) } }]);
+            let b = lab.start(
+                1,
+                vec![RouterConfig {
+                    virtual_mac: true,
+                    preempt: Preempt::Never,
+                    ..if vip.contains(':') { router_v6(51, 100) } else { router(51, 100) }
+                }],
+            );
             b.until(Phase::Backup);
         });
     }

@@ -20,4 +20,5 @@ mod router;
 mod run;
 pub mod socket;
 mod table;
+mod traffic;
 mod vips;

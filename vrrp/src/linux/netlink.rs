@@ -105,13 +105,7 @@ impl Commands {
 
     fn send(&self) -> io::Result<()> {
         let kernel = NetlinkAddr::new(0, 0);
-        let sent = sendmsg(
-            self.socket.as_raw_fd(),
-            &[IoSlice::new(&self.out)],
-            &[],
-            MsgFlags::empty(),
-            Some(&kernel),
-        )?;
+        let sent = sendmsg(self.socket.as_raw_fd(), &[IoSlice::new(&self.out)], &[], MsgFlags::empty(), Some(&kernel))?;
         if sent == self.out.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 

@@ -47,11 +47,13 @@ impl Runner {
         if let Err(error) = Node::new(&configs) {
             return self.reporter.tell(Report::Warning(format!("configuration not taken: {error}")));
         }
+        self.settle(time);
         let mut wanted = partition(configs);
         let mut dissolved: BTreeMap<Identity, Dissolved> = BTreeMap::new();
         let mut cells = Vec::new();
         for cell in std::mem::take(&mut self.cells) {
-            let same = |configs: &Vec<RouterConfig>| configs.iter().eq(cell.routers.iter().map(|router| &router.config));
+            let same =
+                |configs: &Vec<RouterConfig>| configs.iter().eq(cell.routers.iter().map(|router| &router.config));
             let unchanged = wanted.iter().position(same);
             if cell.ending {
                 cells.push(cell);

@@ -44,7 +44,9 @@ impl fmt::Display for Remark {
         match *self {
             Self::NoInterface => f.write_str("the interface does not exist: waiting for it"),
             Self::LinkDown => f.write_str("the interface is down or has no carrier: waiting for it"),
-            Self::NoSource(Family::V4) => f.write_str("the interface has no IPv4 address to send from: waiting for one"),
+            Self::NoSource(Family::V4) => {
+                f.write_str("the interface has no IPv4 address to send from: waiting for one")
+            }
             Self::NoSource(Family::V6) => {
                 f.write_str("the interface has no usable link-local IPv6 address: waiting for one")
             }

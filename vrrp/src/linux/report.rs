@@ -240,6 +240,10 @@ mod tests {
         assert_eq!(list.len(), SOURCES);
         let first = list.iter().find(|refused| refused.source == source(0)).expect("heard all the time");
         assert_eq!((first.count, first.last), (21, Reject::Vrid { found: 19 }));
-        assert!(list.iter().all(|refused| refused.source == source(0) || refused.at > SystemTime::UNIX_EPOCH + Duration::from_secs(4)));
+        assert!(
+            list.iter()
+                .all(|refused| refused.source == source(0)
+                    || refused.at > SystemTime::UNIX_EPOCH + Duration::from_secs(4))
+        );
     }
 }

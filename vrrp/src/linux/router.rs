@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
@@ -17,7 +18,7 @@ use super::report::{PeerStatus, Refusals, RouterStatus, Saved};
 use super::vips::Vips;
 use crate::config::{Delivery, RouterConfig};
 use crate::machine::Machine;
-use crate::machine::io::{Action, Count, Health, Link, Phase, Reason, Transition};
+use crate::machine::io::{Count, Health, Link, Phase, Reason, Transition};
 use crate::types::{Centiseconds, Family, Mac, Priority};
 use crate::wire::Carrier;
 use crate::wire::advert::Advert;
@@ -31,6 +32,17 @@ const DIFFERING: usize = 16;
 pub(super) struct Time {
     pub(super) now: Instant,
     pub(super) wall: SystemTime,
+}
+
+/// What is done to each address of a router.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Task {
+    /// Have it for so long.
+    Hold(Duration),
+    /// Remove it.
+    Drop,
+    /// Announce it.
+    Announce,
 }
 
 /// A router beside its machine.
@@ -57,6 +69,8 @@ pub(super) struct Router {
     pub(super) statistics: Statistics,
     link_remarks: BTreeSet<Remark>,
     address_remarks: BTreeSet<Remark>,
+    /// Those of a task that is being worked off.
+    new_remarks: BTreeSet<Remark>,
     /// Something about the status changed.
     pub(super) dirty: bool,
     /// It changed so that the owner should know at once.
@@ -109,6 +123,7 @@ impl Router {
             statistics,
             link_remarks: BTreeSet::new(),
             address_remarks: BTreeSet::new(),
+            new_remarks: BTreeSet::new(),
             dirty: true,
             urgent: true,
         }
@@ -122,7 +137,8 @@ impl Router {
     /// Makes the macvlan, where there is to be one and is none. One that is there without addresses
     /// is not needed now.
     pub(super) fn prepare(&mut self, host: &mut Host) -> Vec<Remark> {
-        let Some(base) = self.index.filter(|_| self.config.virtual_mac && self.macvlan.is_none()) else {
+        let Some(base) = self.index.filter(|_| self.config.virtual_mac && self.macvlan.is_none() && !self.finished)
+        else {
             return Vec::new();
         };
         match macvlan::create(&mut host.commands, base, self.config.family(), self.config.vrid) {
@@ -165,9 +181,7 @@ impl Router {
                 } else if link.source.is_none() {
                     remarks.insert(Remark::NoSource(family));
                 }
-                if self.config.virtual_mac
-                    && family == Family::V4
-                    && macvlan::base_answers_arp(&self.config.interface)
+                if self.config.virtual_mac && family == Family::V4 && macvlan::base_answers_arp(&self.config.interface)
                 {
                     remarks.insert(Remark::ArpIgnore);
                 }
@@ -216,87 +230,103 @@ impl Router {
         for carrier in carriers {
             match port.send(&advert.emit(carrier, self.config.checksum), carrier) {
                 Ok(()) => self.statistics.sent += 1,
-                Err(_) => {
+                Err(error) => {
                     self.statistics.send_errors += 1;
-                    // Perhaps the source is gone and we have not heard of it.
-                    host.suspect = true;
+                    // Unless the queue is full: perhaps the source is gone, and we have not heard of it.
+                    let full =
+                        [Errno::EAGAIN, Errno::ENOBUFS].iter().any(|full| error.raw_os_error() == Some(*full as i32));
+                    host.suspect |= !full;
                 }
             }
         }
     }
 
-    /// Everything but advertisements and [`Action::Finished`]; the remarks that are new.
-    pub(super) fn execute(&mut self, action: &Action, host: &mut Host, time: Time) -> Vec<Remark> {
-        match *action {
-            Action::Hold { lease } => self.hold(lease, host, time),
-            Action::Drop => self.drop_addresses(host),
-            Action::Announce => {
-                self.announce(host);
-                Vec::new()
+    /// Does a part of what is done to each address: of `limit` addresses from number `from` on.
+    /// Returns the number to go on from, if there are more, and the remarks that are new.
+    pub(super) fn work(
+        &mut self,
+        task: Task,
+        from: usize,
+        limit: usize,
+        host: &mut Host,
+        time: Time,
+    ) -> (Option<usize>, Vec<Remark>) {
+        let end = self.vips.count().min(from + limit);
+        let remarks = match task {
+            Task::Hold(lease) => self.hold(from..end, lease, host, time),
+            Task::Drop => self.remove(from..end, host),
+            Task::Announce => {
+                self.announce(from..end, host);
+                return ((end < self.vips.count()).then_some(end), Vec::new());
             }
-            Action::Moved(transition) => {
-                self.note_move(transition, time);
-                Vec::new()
-            }
-            Action::Count(count) => {
-                *self.statistics.counts.entry(count).or_default() += 1;
-                self.dirty = true;
-                Vec::new()
-            }
-            Action::Advertise { priority, interval } => {
-                self.advertise(priority, interval, host, time);
-                Vec::new()
-            }
-            Action::Finished => Vec::new(),
+        };
+        if from == 0 {
+            self.new_remarks.clear();
         }
+        self.new_remarks.extend(remarks);
+        if end < self.vips.count() {
+            return (Some(end), Vec::new());
+        }
+        let all = std::mem::take(&mut self.new_remarks);
+        (None, self.remark(all))
     }
 
-    fn hold(&mut self, lease: Duration, host: &mut Host, time: Time) -> Vec<Remark> {
-        let mut remarks = BTreeSet::new();
+    fn hold(&mut self, part: Range<usize>, lease: Duration, host: &mut Host, time: Time) -> Vec<Remark> {
+        let mut remarks = Vec::new();
         if let Some(index) = self.macvlan
             && !std::mem::replace(&mut self.raised, true)
         {
             remarks.extend(macvlan::switch(&mut host.commands, index, true).err().map(refused));
         }
         if self.config.virtual_mac && self.macvlan.is_none() {
-            remarks.insert(Remark::VirtualMac(Errno::ENODEV as i32));
+            remarks.push(Remark::VirtualMac(Errno::ENODEV as i32));
         } else if let Some(mut place) = host.place(&self.config.interface, self.macvlan) {
-            remarks.extend(self.vips.hold(&mut place, lease, time.now));
+            remarks.extend(self.vips.hold(&mut place, part, lease, time.now));
         }
         if remarks.iter().any(|remark| matches!(remark, Remark::NotAdded(_, code) if *code == Errno::ENODEV as i32)) {
             // Somebody removed the macvlan, or the interface, and we have not heard of it.
             (self.macvlan, self.raised) = (None, false);
             host.suspect = true;
         }
-        self.remark(remarks)
+        remarks
     }
 
-    fn drop_addresses(&mut self, host: &mut Host) -> Vec<Remark> {
-        let mut remarks = BTreeSet::new();
-        match host.place(&self.config.interface, self.macvlan) {
-            Some(mut place) => remarks.extend(self.vips.drop_all(&mut place)),
-            None => self.vips.forget(),
-        }
-        if let Some(index) = self.macvlan
+    fn remove(&mut self, part: Range<usize>, host: &mut Host) -> Vec<Remark> {
+        let last = part.end == self.vips.count();
+        let mut remarks = match host.place(&self.config.interface, self.macvlan) {
+            Some(mut place) => self.vips.remove(&mut place, part),
+            None => {
+                self.vips.forget();
+                Vec::new()
+            }
+        };
+        if let Some(index) = self.macvlan.filter(|_| last)
             && std::mem::take(&mut self.raised)
         {
             remarks.extend(macvlan::switch(&mut host.commands, index, false).err().map(refused));
         }
-        self.remark(remarks)
+        remarks
     }
 
-    fn announce(&mut self, host: &Host) {
+    fn announce(&mut self, part: Range<usize>, host: &Host) {
         let Some(port) = host.ports.get(&self.config.interface) else { return };
         let mac = self.mac();
-        for address in self.vips.held() {
+        self.statistics.announced += u64::from(part.start == 0);
+        for address in self.vips.held_of(part) {
             if port.announce(mac, address).is_err() {
                 self.statistics.send_errors += 1;
             }
         }
-        self.statistics.announced += 1;
     }
 
-    fn note_move(&mut self, transition: Transition, time: Time) {
+    /// The machine counted something.
+    pub(super) fn note_count(&mut self, count: Count) {
+        *self.statistics.counts.entry(count).or_default() += 1;
+        self.dirty = true;
+    }
+
+    /// The machine changed its state.
+    pub(super) fn note_move(&mut self, transition: Transition, time: Time) {
         self.statistics.since = time.wall;
         self.statistics.reason = Some(transition.reason);
         if transition.to == Phase::Active {

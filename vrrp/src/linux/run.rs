@@ -4,8 +4,7 @@
 //! Started by `engine`. Everything it waits for is a descriptor or a deadline; everything it does
 //! for one wake is bounded. Holds no lock, writes no log, and waits for nobody who reads reports.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -21,22 +20,18 @@ use super::engine::{Channels, EngineError, Order, Setup, monotonic};
 use super::host::Host;
 use super::port::{Port, Seat};
 use super::realtime;
-use super::report::{InterfaceStatus, Report, Reporter};
-use super::router::{Router, Time};
+use super::report::{Report, Reporter};
+use super::router::{Router, Task, Time};
 use crate::config::RouterConfig;
 use crate::machine::Node;
-use crate::machine::io::{Action, Command, Health, Heard, Input, Link, Start};
-use crate::wire::receive::{Accepted, receive};
-use crate::wire::reject::Reject;
+use crate::machine::io::{Action, Command, Health, Input, Link, Start};
 
 /// Everything is asked for anew so often, whatever events said.
 const RESYNC: Duration = Duration::from_secs(5);
 /// A doubtful picture is renewed no more often than this.
 const RESYNC_MIN: Duration = Duration::from_millis(100);
-/// Statuses that changed are told so often.
-const STATUS: Duration = Duration::from_millis(500);
-/// Packets taken from one socket in one wake.
-const PACKETS: usize = 64;
+/// Addresses added, removed or announced in one wake: about a millisecond.
+const ADDRESSES: usize = 64;
 
 /// Routers that one node drives: a single one, or a sync group.
 #[derive(Debug)]
@@ -45,6 +40,14 @@ pub(super) struct Cell {
     pub(super) routers: Vec<Router>,
     /// No longer configured: resigning.
     pub(super) ending: bool,
+}
+
+/// Something that concerns addresses, and takes its time; no task = tell that all before is done.
+#[derive(Debug)]
+struct Job {
+    seat: Seat,
+    task: Option<Task>,
+    from: usize,
 }
 
 /// The state of the thread.
@@ -58,8 +61,11 @@ pub(super) struct Runner {
     orders: Receiver<Order>,
     wake: Arc<EventFd>,
     realtime: bool,
+    backlog: VecDeque<Job>,
+    /// Addresses that may still be worked on in this wake.
+    budget: usize,
     next_resync: Instant,
-    next_status: Instant,
+    pub(super) next_status: Instant,
     stop: Option<Result<(), String>>,
 }
 
@@ -77,6 +83,8 @@ impl Runner {
             orders: channels.orders,
             wake: channels.wake,
             realtime: setup.realtime,
+            backlog: VecDeque::new(),
+            budget: ADDRESSES,
             next_resync: time.now + RESYNC,
             next_status: time.now,
             stop: None,
@@ -85,8 +93,10 @@ impl Runner {
             let mut cell = runner.cell(configs, time)?;
             for router in &mut cell.routers {
                 let name = &router.config.name;
-                router.resumes =
-                    setup.resume.iter().any(|saved| saved.router == *name && saved.active && monotonic() < saved.deadline);
+                router.resumes = setup
+                    .resume
+                    .iter()
+                    .any(|saved| saved.router == *name && saved.active && monotonic() < saved.deadline);
             }
             runner.cells.push(cell);
         }
@@ -126,6 +136,7 @@ impl Runner {
                 }
             };
             let time = clock();
+            self.budget = ADDRESSES;
             self.receive(&ready.sockets, time);
             if ready.orders {
                 self.obey(time);
@@ -137,12 +148,13 @@ impl Runner {
                 let actions = self.cells[cell].node.broadcast(Input::Wake, time.now);
                 self.execute(cell, actions, time);
             }
-            let doubtful = self.host.suspect && time.now + RESYNC >= self.next_resync + RESYNC_MIN;
+            let doubtful = self.host.suspect && time.now >= self.may_resync_at();
             if doubtful || time.now >= self.next_resync {
                 self.next_resync = time.now + RESYNC;
                 self.host.reload();
                 self.look(time);
             }
+            self.work(time);
             self.sweep();
         }
         let outcome = self.stop.take().unwrap_or(Ok(()));
@@ -164,6 +176,11 @@ impl Runner {
         }
     }
 
+    /// When a doubtful picture may be renewed: some time after it was the last time.
+    fn may_resync_at(&self) -> Instant {
+        self.next_resync.checked_sub(RESYNC - RESYNC_MIN).unwrap_or(self.next_resync)
+    }
+
     fn wait(&self) -> Result<Ready, Errno> {
         let mut deadline = self.next_resync;
         for at in self.cells.iter().filter_map(|cell| cell.node.deadline()) {
@@ -172,7 +189,11 @@ impl Runner {
         if self.cells.iter().flat_map(|cell| &cell.routers).any(|router| router.dirty) {
             deadline = deadline.min(self.next_status);
         }
-        let timeout = TimeSpec::from(deadline.saturating_duration_since(clock().now));
+        if self.host.suspect {
+            deadline = deadline.min(self.may_resync_at());
+        }
+        let left = deadline.saturating_duration_since(clock().now);
+        let timeout = TimeSpec::from(if self.backlog.is_empty() { left } else { Duration::ZERO });
         let mut fds = vec![
             PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.host.events.as_fd(), PollFlags::POLLIN),
@@ -188,77 +209,6 @@ impl Runner {
             netlink: ready.next().unwrap_or_default(),
             sockets: ready.collect(),
         })
-    }
-
-    /// Takes in packets, of each socket a bounded number. `ready` is in the order of `wait`.
-    fn receive(&mut self, ready: &[bool], time: Time) {
-        let mut ready = ready.iter().copied();
-        let mut accepted: Vec<(Seat, Accepted)> = Vec::new();
-        let mut rivals: BTreeSet<Seat> = BTreeSet::new();
-        for port in self.host.ports.values_mut() {
-            let Port { sockets, watcher, seats, own, strays, .. } = port;
-            for socket in sockets {
-                if !ready.next().unwrap_or_default() {
-                    continue;
-                }
-                let family = socket.family();
-                // An error is told once and says that the link went down: netlink says it, too.
-                let _ = socket.drain(PACKETS, |incoming| {
-                    let seat = incoming.as_ref().ok().and_then(|packet| packet.vrid());
-                    let seat = seat.and_then(|vrid| seats.get(&(family, vrid)).copied());
-                    let router = seat.map(|(cell, index)| &mut self.cells[cell].routers[index]);
-                    let source = incoming.as_ref().ok().map(|packet| packet.carrier.source());
-                    let verdict = incoming.map_err(Reject::from).and_then(|packet| {
-                        receive(&packet, own, |_| router.as_ref().map(|router| &router.config))
-                    });
-                    let (received, refused) = match router {
-                        Some(router) => {
-                            router.dirty = true;
-                            (&mut router.statistics.received, &mut router.statistics.refused)
-                        }
-                        None => {
-                            let strays = strays.entry(family).or_default();
-                            strays.dirty = true;
-                            (&mut strays.received, &mut strays.refused)
-                        }
-                    };
-                    received.count(&verdict);
-                    match (verdict, seat, source) {
-                        (Ok(heard), Some(seat), _) => accepted.push((seat, heard)),
-                        (Err(reject), _, Some(source)) => refused.note(source, reject, time.wall),
-                        _ => (),
-                    }
-                });
-            }
-            if let Some(watcher) = watcher
-                && ready.next().unwrap_or_default()
-            {
-                let table = &self.host.table;
-                let _ = watcher.drain(PACKETS, |claim| {
-                    // Another interface of this host, on the same network, is no rival.
-                    if !table.has_mac(claim.mac) {
-                        let address = IpAddr::V4(claim.address);
-                        rivals.extend(seats.values().filter(|(cell, index)| {
-                            self.cells[*cell].routers[*index].vips.held().any(|held| held == address)
-                        }));
-                    }
-                });
-            }
-        }
-        for (seat, heard) in accepted {
-            let router = &mut self.cells[seat.0].routers[seat.1];
-            let advert = Heard {
-                source: heard.source,
-                priority: heard.advert.priority,
-                interval: heard.advert.interval,
-                version: heard.advert.version,
-            };
-            router.note_addresses(heard.source, heard.remarks.addresses_differ, &heard.advert.addresses);
-            self.feed(seat, Input::Advert(advert), time);
-        }
-        for seat in rivals {
-            self.feed(seat, Input::Rival, time);
-        }
     }
 
     fn obey(&mut self, time: Time) {
@@ -340,65 +290,86 @@ impl Runner {
         self.execute(seat.0, actions, time);
     }
 
-    /// Does what the machines of a cell decided: each router's actions in order, but advertisements
-    /// that a router begins with before anybody's addresses.
+    /// Does what the machines of a cell decided: advertisements at once, then what concerns
+    /// addresses, each router's in order and as far as the budget of this wake goes.
     pub(super) fn execute(&mut self, cell: usize, actions: Vec<(usize, Action)>, time: Time) {
-        let mut begun = BTreeSet::new();
-        let mut sent = vec![false; actions.len()];
-        for (done, (index, action)) in sent.iter_mut().zip(&actions) {
-            match action {
-                Action::Advertise { priority, interval } if !begun.contains(index) => {
-                    self.cells[cell].routers[*index].advertise(*priority, *interval, &mut self.host, time);
-                    *done = true;
+        for (index, action) in actions {
+            let router = &mut self.cells[cell].routers[index];
+            let task = match action {
+                Action::Advertise { priority, interval } => {
+                    router.advertise(priority, interval, &mut self.host, time);
+                    continue;
                 }
-                Action::Hold { .. } | Action::Drop | Action::Announce | Action::Finished => {
-                    begun.insert(*index);
+                Action::Moved(transition) => {
+                    router.note_move(transition, time);
+                    let report = Report::Moved { router: router.config.name.clone(), transition };
+                    self.reporter.tell(report);
+                    continue;
                 }
-                Action::Advertise { .. } | Action::Moved(_) | Action::Count(_) => (),
-            }
+                Action::Count(count) => {
+                    router.note_count(count);
+                    continue;
+                }
+                Action::Hold { lease } => Some(Task::Hold(lease)),
+                Action::Drop => Some(Task::Drop),
+                Action::Announce => Some(Task::Announce),
+                Action::Finished => None,
+            };
+            self.backlog.push_back(Job { seat: (cell, index), task, from: 0 });
         }
-        for (done, (index, action)) in sent.into_iter().zip(&actions) {
-            if done {
+        self.work(time);
+    }
+
+    /// Works off the backlog, as far as the budget goes.
+    fn work(&mut self, time: Time) {
+        while self.budget > 0
+            && let Some(Job { seat, task, from }) = self.backlog.pop_front()
+        {
+            let cell = &mut self.cells[seat.0];
+            let router = &mut cell.routers[seat.1];
+            let Some(task) = task else {
+                router.finished = true;
+                if router.vips.lease_end().is_none() {
+                    router.dismantle(&mut self.host);
+                }
+                if !cell.ending {
+                    self.reporter.tell(Report::Finished(router.saved(time.now)));
+                }
                 continue;
-            }
-            let ending = self.cells[cell].ending;
-            let router = &mut self.cells[cell].routers[*index];
-            for remark in router.execute(action, &mut self.host, time) {
+            };
+            let (rest, fresh) = router.work(task, from, self.budget, &mut self.host, time);
+            for remark in fresh {
                 self.reporter.tell(Report::Remark { router: router.config.name.clone(), remark });
             }
-            match action {
-                Action::Moved(transition) => {
-                    let report = Report::Moved { router: router.config.name.clone(), transition: *transition };
-                    self.reporter.tell(report);
-                }
-                Action::Finished => {
-                    router.finished = true;
-                    if !ending {
-                        let saved = router.saved(time.now);
-                        self.reporter.tell(Report::Finished(saved));
-                    }
-                }
-                _ => (),
+            self.budget -= rest.unwrap_or_else(|| router.vips.count()).saturating_sub(from).min(self.budget);
+            match rest {
+                Some(from) => self.backlog.push_front(Job { seat, task: Some(task), from }),
+                None => self.watch(seat),
             }
-        }
-        if !begun.is_empty() {
-            self.watch(cell);
         }
     }
 
-    /// Listens for rivals for the addresses on the interfaces of a cell, where they changed.
-    fn watch(&mut self, cell: usize) {
-        let moved = self.cells[cell].routers.iter_mut().filter_map(|router| {
-            let changed = std::mem::replace(&mut router.watched, router.vips.lease_end().is_some());
-            (changed != router.watched).then(|| router.config.interface.clone())
-        });
-        for interface in moved.collect::<BTreeSet<_>>() {
-            let routers = self.cells.iter().flat_map(|cell| &cell.routers);
-            let here = routers.filter(|router| router.watched && router.config.interface == interface);
-            let addresses = here.flat_map(|router| router.vips.addresses()).collect();
-            if let Some(port) = self.host.ports.get_mut(&interface) {
-                port.watch(addresses);
-            }
+    /// Works off the whole backlog, before seats change.
+    pub(super) fn settle(&mut self, time: Time) {
+        while !self.backlog.is_empty() {
+            self.budget = ADDRESSES;
+            self.work(time);
+        }
+    }
+
+    /// Listens for rivals on a router's interface, if it began or ceased to hold addresses.
+    fn watch(&mut self, seat: Seat) {
+        let router = &mut self.cells[seat.0].routers[seat.1];
+        let holds = router.vips.lease_end().is_some();
+        if std::mem::replace(&mut router.watched, holds) == holds {
+            return;
+        }
+        let interface = router.config.interface.clone();
+        let routers = self.cells.iter().flat_map(|cell| &cell.routers);
+        let here = routers.filter(|router| router.watched && router.config.interface == interface);
+        let addresses = here.flat_map(|router| router.vips.addresses()).collect();
+        if let Some(port) = self.host.ports.get_mut(&interface) {
+            port.watch(addresses);
         }
     }
 
@@ -426,7 +397,8 @@ impl Runner {
 
     fn note_own_addresses(&mut self) {
         for (name, port) in &mut self.host.ports {
-            let here = self.cells.iter().flat_map(|cell| &cell.routers).filter(|router| router.config.interface == *name);
+            let here =
+                self.cells.iter().flat_map(|cell| &cell.routers).filter(|router| router.config.interface == *name);
             port.own = here.filter_map(|router| router.link.as_ref()?.source).collect();
         }
     }
@@ -434,46 +406,15 @@ impl Runner {
     /// Removes what has resigned and is no longer configured.
     fn sweep(&mut self) {
         let gone = |cell: &Cell| cell.ending && cell.routers.iter().all(|router| router.finished);
-        if !self.cells.iter().any(gone) {
+        if !self.backlog.is_empty() || !self.cells.iter().any(gone) {
             return;
         }
         for cell in self.cells.extract_if(.., |cell| gone(cell)) {
-            for mut router in cell.routers {
-                router.dismantle(&mut self.host);
+            for router in cell.routers {
                 self.reporter.tell(Report::Removed { router: router.config.name });
             }
         }
         self.take_seats();
-    }
-
-    fn publish(&mut self, time: Time) {
-        let regular = time.now >= self.next_status;
-        if regular {
-            self.next_status = time.now + STATUS;
-        }
-        for cell in &mut self.cells {
-            for (router, machine) in cell.routers.iter_mut().zip(cell.node.machines()) {
-                if router.urgent || (regular && router.dirty) {
-                    (router.urgent, router.dirty) = (false, false);
-                    self.reporter.tell(Report::Status(Box::new(router.status(machine, time))));
-                }
-            }
-        }
-        if !regular {
-            return;
-        }
-        for (name, port) in &mut self.host.ports {
-            for (family, strays) in &mut port.strays {
-                if std::mem::take(&mut strays.dirty) {
-                    self.reporter.tell(Report::Strays(Box::new(InterfaceStatus {
-                        interface: name.clone(),
-                        family: *family,
-                        received: strays.received.clone(),
-                        refused: strays.refused.list(),
-                    })));
-                }
-            }
-        }
     }
 
     /// Every router's place.

@@ -33,11 +33,14 @@ const DUMP_TRIES: usize = 3;
 /// The family of a link message that is a bridge's about its port, not the link's own.
 const AF_BRIDGE: u8 = 7;
 
-/// Links by index, addresses in the kernel's order.
+/// Links by index, addresses by link and address.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     links: BTreeMap<u32, LinkEntry>,
-    addresses: Vec<AddressEntry>,
+    /// IPv4 may have one address several times, with different prefix lengths.
+    addresses: BTreeMap<(u32, IpAddr), Vec<AddressEntry>>,
+    /// The kernel tells of primary addresses first: whoever came earlier counts.
+    next_order: u64,
 }
 
 /// A link.
@@ -64,6 +67,8 @@ pub(super) struct AddressEntry {
     pub protocol: u8,
     /// It is for use on this host alone.
     pub host_scope: bool,
+    /// Its place in the order in which the kernel told of them.
+    pub order: u64,
 }
 
 impl AddressEntry {
@@ -107,7 +112,7 @@ impl Table {
                 changed
             }),
             RTM_DELLINK => parse_link(body).is_some_and(|(index, _)| {
-                self.addresses.retain(|address| address.index != index);
+                self.addresses.retain(|(of, _), _| *of != index);
                 self.links.remove(&index).is_some()
             }),
             RTM_NEWADDR => parse_address(body).is_some_and(|entry| self.insert(entry)),
@@ -117,15 +122,17 @@ impl Table {
     }
 
     /// An address is there, as told; whether that is new.
-    pub(super) fn insert(&mut self, entry: AddressEntry) -> bool {
-        match self.addresses.iter_mut().find(|known| known.index == entry.index && known.net == entry.net) {
-            Some(known) if *known == entry => false,
+    pub(super) fn insert(&mut self, mut entry: AddressEntry) -> bool {
+        let same = self.addresses.entry((entry.index, entry.net.addr())).or_default();
+        match same.iter_mut().find(|known| known.net == entry.net) {
             Some(known) => {
-                *known = entry;
-                true
+                entry.order = known.order;
+                std::mem::replace(known, entry) != entry
             }
             None => {
-                self.addresses.push(entry);
+                entry.order = self.next_order;
+                self.next_order += 1;
+                same.push(entry);
                 true
             }
         }
@@ -133,9 +140,14 @@ impl Table {
 
     /// An address is not there; whether that is new.
     pub(super) fn remove(&mut self, index: u32, net: IpNet) -> bool {
-        let before = self.addresses.len();
-        self.addresses.retain(|known| known.index != index || known.net != net);
-        self.addresses.len() < before
+        let Some(same) = self.addresses.get_mut(&(index, net.addr())) else { return false };
+        let before = same.len();
+        same.retain(|known| known.net != net);
+        let removed = same.len() < before;
+        if same.is_empty() {
+            self.addresses.remove(&(index, net.addr()));
+        }
+        removed
     }
 
     /// The link that has this name now.
@@ -148,16 +160,20 @@ impl Table {
         self.links.values().any(|link| link.mac == Some(mac))
     }
 
-    /// Every entry of an address on a link; IPv4 may have several, of different prefix lengths.
-    pub(super) fn entries(&self, index: u32, address: IpAddr) -> impl Iterator<Item = &AddressEntry> {
-        self.addresses.iter().filter(move |entry| entry.index == index && entry.net.addr() == address)
+    /// Every entry of an address on a link.
+    pub(super) fn entries(&self, index: u32, address: IpAddr) -> &[AddressEntry] {
+        self.addresses.get(&(index, address)).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a link has a subnet that `address` lies in, by another address than the `floating`.
-    pub(super) fn has_subnet(&self, index: u32, address: IpAddr, floating: &BTreeSet<IpAddr>) -> bool {
-        self.addresses.iter().any(|entry| {
-            entry.index == index && entry.net.contains(&address) && !floating.contains(&entry.net.addr())
-        })
+    /// The subnets that a link has by other addresses than the `floating` ones.
+    pub(super) fn subnets(&self, index: u32, floating: &BTreeSet<IpAddr>) -> Vec<IpNet> {
+        self.on(index).map(|entry| entry.net).filter(|net| !floating.contains(&net.addr())).collect()
+    }
+
+    fn on(&self, index: u32) -> impl Iterator<Item = &AddressEntry> {
+        let first = (index, IpAddr::from([0; 4]));
+        let last = (index, IpAddr::from([0xff; 16]));
+        self.addresses.range(first..=last).flat_map(|(_, entries)| entries)
     }
 
     /// The source of advertisements on a link: the `wanted` address if it is there and usable, else
@@ -169,19 +185,19 @@ impl Table {
         wanted: Option<IpAddr>,
         floating: &BTreeSet<IpAddr>,
     ) -> Option<IpAddr> {
-        let mut usable = self
-            .addresses
-            .iter()
-            .filter(|entry| entry.index == index && entry.is_usable() && !floating.contains(&entry.net.addr()));
+        let usable = |entry: &&AddressEntry| entry.is_usable() && !floating.contains(&entry.net.addr());
         let found = match wanted {
-            Some(wanted) => usable.find(|entry| entry.net.addr() == wanted),
-            None => usable.find(|entry| match (family, entry.net.addr()) {
-                (Family::V4, IpAddr::V4(_)) => {
-                    !entry.flags.intersects(AddressFlags::Secondary | AddressFlags::Deprecated)
-                }
-                (Family::V6, IpAddr::V6(address)) => address.is_unicast_link_local(),
-                _ => false,
-            }),
+            Some(wanted) => self.entries(index, wanted).iter().find(usable),
+            None => {
+                let fits = |entry: &&AddressEntry| match (family, entry.net.addr()) {
+                    (Family::V4, IpAddr::V4(_)) => {
+                        !entry.flags.intersects(AddressFlags::Secondary | AddressFlags::Deprecated)
+                    }
+                    (Family::V6, IpAddr::V6(address)) => address.is_unicast_link_local(),
+                    _ => false,
+                };
+                self.on(index).filter(fits).filter(usable).min_by_key(|entry| entry.order)
+            }
         };
         found.map(|entry| entry.net.addr())
     }
@@ -226,7 +242,7 @@ fn parse_address(body: &[u8]) -> Option<AddressEntry> {
     // On a point-to-point link IFA_ADDRESS is the peer's and IFA_LOCAL ours; IPv6 has only the first.
     let net = IpNet::new(local.or(address)?, message.header.prefix_len).ok()?;
     let host_scope = message.header.scope == AddressScope::Host;
-    Some(AddressEntry { index: message.header.index, net, flags, protocol, host_scope })
+    Some(AddressEntry { index: message.header.index, net, flags, protocol, host_scope, order: 0 })
 }
 
 #[cfg(test)]

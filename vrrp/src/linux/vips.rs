@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -25,7 +26,7 @@ use super::table::{AddressEntry, OURS, Table};
 #[derive(Debug)]
 pub(super) struct Vips {
     wanted: Vec<IpNet>,
-    /// Those that we have put there since the last [`Vips::drop_all`].
+    /// Those that we have put there since the last [`Vips::remove`].
     held: BTreeSet<IpAddr>,
     /// When the kernel removes them, unless they are refreshed.
     lease_end: Option<Instant>,
@@ -66,6 +67,11 @@ impl Vips {
         self.addresses().filter(|address| self.held.contains(address))
     }
 
+    /// Those of a part of the addresses that we hold.
+    pub(super) fn held_of(&self, part: Range<usize>) -> impl Iterator<Item = IpAddr> {
+        self.wanted[part].iter().map(IpNet::addr).filter(|address| self.held.contains(address))
+    }
+
     /// When the kernel removes what we hold.
     pub(super) fn lease_end(&self) -> Option<Instant> {
         self.lease_end
@@ -73,15 +79,27 @@ impl Vips {
 
     /// Whether an address of ours is there although we did not put it: a predecessor's.
     pub(super) fn has_leftover(&self, index: u32, table: &Table) -> bool {
-        self.addresses().any(|address| table.entries(index, address).any(|entry| !entry.is_static()))
+        self.addresses().any(|address| table.entries(index, address).iter().any(|entry| !entry.is_static()))
     }
 
-    /// Adds or refreshes all addresses for `lease`, rounded up to whole seconds.
-    pub(super) fn hold(&mut self, place: &mut Place<'_>, lease: Duration, now: Instant) -> Vec<Remark> {
+    /// How many addresses there are to hold, drop or announce.
+    pub(super) fn count(&self) -> usize {
+        self.wanted.len()
+    }
+
+    /// Adds or refreshes these of the addresses for `lease`, rounded up to whole seconds.
+    pub(super) fn hold(
+        &mut self,
+        place: &mut Place<'_>,
+        part: Range<usize>,
+        lease: Duration,
+        now: Instant,
+    ) -> Vec<Remark> {
         let seconds = lease_seconds(lease);
         let mut remarks = Vec::new();
-        let mut planned = Vec::with_capacity(self.wanted.len());
-        for wanted in &self.wanted {
+        let mut planned = Vec::with_capacity(part.len());
+        let subnets = place.table.subnets(place.base, place.floating);
+        for wanted in &self.wanted[part.clone()] {
             let address = wanted.addr();
             let (mut ours, mut foreign) = (None, false);
             for entry in place.table.entries(place.index, address) {
@@ -97,7 +115,7 @@ impl Vips {
                     remarks.push(Remark::StaticAddress(address));
                     continue;
                 }
-                None if place.table.has_subnet(place.base, address, place.floating) => IpNet::from(address),
+                None if subnets.iter().any(|net| net.contains(&address)) => IpNet::from(address),
                 None => *wanted,
             };
             if net.prefix_len() != net.max_prefix_len() {
@@ -114,7 +132,7 @@ impl Vips {
             match result {
                 Ok(()) => {
                     // What is known already is known better, from the kernel.
-                    if place.table.entries(entry.index, entry.net.addr()).all(|known| known.net != entry.net) {
+                    if place.table.entries(entry.index, entry.net.addr()).iter().all(|known| known.net != entry.net) {
                         place.table.insert(*entry);
                     }
                     self.held.insert(entry.net.addr());
@@ -122,14 +140,16 @@ impl Vips {
                 Err(error) => remarks.push(Remark::NotAdded(entry.net.addr(), error as i32)),
             }
         }
-        self.lease_end = Some(now + Duration::from_secs(u64::from(seconds)));
+        if part.start == 0 {
+            self.lease_end = Some(now + Duration::from_secs(u64::from(seconds)));
+        }
         remarks
     }
 
-    /// Removes all addresses; none of them there is fine.
-    pub(super) fn drop_all(&mut self, place: &mut Place<'_>) -> Vec<Remark> {
-        let ours: Vec<AddressEntry> = self
-            .addresses()
+    /// Removes these of the addresses; none of them there is fine.
+    pub(super) fn remove(&mut self, place: &mut Place<'_>, part: Range<usize>) -> Vec<Remark> {
+        let addresses = || self.wanted[part.clone()].iter().map(IpNet::addr);
+        let ours: Vec<AddressEntry> = addresses()
             .flat_map(|address| place.table.entries(place.index, address))
             .filter(|entry| self.held.contains(&entry.net.addr()) || !entry.is_static())
             .copied()
@@ -144,16 +164,22 @@ impl Vips {
                 Err(error) => remarks.push(Remark::NotRemoved(entry.net.addr(), error as i32)),
             }
         }
-        self.forget();
+        for address in addresses().collect::<Vec<_>>() {
+            self.held.remove(&address);
+        }
+        if part.end == self.wanted.len() {
+            self.forget();
+        }
         remarks
     }
 
     /// Takes over what `old` holds; what of it is not wanted here is removed.
     pub(super) fn inherit(&mut self, old: Self, place: &mut Place<'_>) {
         let kept: BTreeSet<IpAddr> = self.addresses().collect();
-        let unwanted = old.wanted.iter().filter(|net| !kept.contains(&net.addr())).copied().collect();
+        let unwanted: Vec<IpNet> = old.wanted.iter().filter(|net| !kept.contains(&net.addr())).copied().collect();
+        let part = 0..unwanted.len();
         // What cannot be removed now lapses with its lease.
-        let _ = Self { wanted: unwanted, held: old.held.clone(), lease_end: None, promotes: None }.drop_all(place);
+        let _ = Self { wanted: unwanted, held: old.held.clone(), lease_end: None, promotes: None }.remove(place, part);
         self.held = old.held.intersection(&kept).copied().collect();
         self.lease_end = old.lease_end;
     }
@@ -172,7 +198,7 @@ impl Vips {
             return Vec::new();
         }
         let lost: Vec<IpAddr> =
-            self.held.iter().copied().filter(|address| table.entries(index, *address).next().is_none()).collect();
+            self.held.iter().copied().filter(|address| table.entries(index, *address).is_empty()).collect();
         for address in &lost {
             self.held.remove(address);
         }
@@ -196,7 +222,7 @@ fn entry(index: u32, net: IpNet) -> AddressEntry {
     if net.prefix_len() == net.max_prefix_len() {
         flags |= AddressFlags::Noprefixroute;
     }
-    AddressEntry { index, net, flags, protocol: OURS, host_scope: false }
+    AddressEntry { index, net, flags, protocol: OURS, host_scope: false, order: 0 }
 }
 
 fn message(entry: &AddressEntry) -> AddressMessage {

@@ -27,6 +27,10 @@ impl Machine {
         // Active_Adver_Interval is that of the Active router, which is us.
         self.learned = interval;
         self.yielding = false;
+        if self.limping() {
+            // Silence has just shown that there is nobody to offer them to.
+            self.offered = Some(now);
+        }
         let active = Active {
             advert_at: after(now, interval.into()),
             lease: Lease::taken(now, interval),

@@ -22,7 +22,7 @@ const VANISH_LIMIT: u32 = 10;
 const VANISH_PENALTY: Duration = Duration::from_secs(60);
 
 /// The part of the configuration that decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Rules {
     pub(super) version: Version,
     pub(super) priority: Priority,
@@ -37,7 +37,7 @@ impl From<&RouterConfig> for Rules {
 }
 
 /// The last advertisement heard from another router.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// Who sent it.
     pub source: IpAddr,
@@ -58,7 +58,7 @@ impl Peer {
 }
 
 /// How long a router that was ill is not trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Damping {
     ill: bool,
     wait: Duration,
@@ -91,7 +91,7 @@ impl Damping {
 }
 
 /// Counts how often an address of ours was removed by someone else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Vanishing {
     window: Option<(Instant, u32)>,
     until: Option<Instant>,

@@ -35,7 +35,7 @@ pub enum Input {
 }
 
 /// What a router knows when it starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Start {
     /// No address of ours is on the interface.
     Fresh,
@@ -47,7 +47,7 @@ pub enum Start {
 }
 
 /// An advertisement as the machine sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Heard {
     /// Who sent it.
     pub source: IpAddr,
@@ -68,7 +68,7 @@ impl From<&Accepted> for Heard {
 }
 
 /// The interface.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Link {
     /// It exists, is up and has a carrier.
     pub up: bool,
@@ -77,7 +77,7 @@ pub struct Link {
 }
 
 /// What the rest of the daemon knows of this node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Health {
     /// Reasons not to hold the addresses; empty = fit.
     pub faults: BTreeSet<Fault>,
@@ -96,7 +96,7 @@ impl Default for Health {
 }
 
 /// Why a node must not hold the addresses.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
     /// The service does not run.
     Down(String),

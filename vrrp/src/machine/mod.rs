@@ -61,7 +61,7 @@ const LIMP_RETRY: Duration = Duration::from_secs(10);
 /// - The loser of an election sends one last advertisement, so that the winner announces again.
 /// - A router that limps, or has nothing to serve yet, claims one interval later than others would
 ///   and never from a living router.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Machine {
     rules: Rules,
     state: State,
@@ -80,7 +80,7 @@ pub struct Machine {
 }
 
 /// An operator wants this router out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Hold {
     force: bool,
 }
@@ -329,7 +329,11 @@ impl Machine {
         match (change, self.state) {
             (GroupMove::Fault, _) => self.group_out = true,
             (GroupMove::Fit, _) => self.group_out = false,
-            (GroupMove::Active, State::Backup(_)) if self.blocked().is_none() => {
+            (GroupMove::Active, state @ (State::Backup(_) | State::Fault(_))) if self.blocked().is_none() => {
+                if let State::Fault(state) = state {
+                    // Its probation ends with that of the others.
+                    self.recover(state, now, out);
+                }
                 self.become_active(Reason::Group, now, out);
             }
             (GroupMove::Active, State::Leaving(leaving))

@@ -152,6 +152,10 @@ impl Node {
             }
             let Some(change) = news(transition) else { continue };
             for &member in members.iter().filter(|member| **member != mover) {
+                // A member that leaves as well is not thereby told that the addresses are taken.
+                if transition.to == Phase::Leaving && self.machines[member].phase() != Phase::Active {
+                    continue;
+                }
                 self.give(member, Input::Group(change), now, out);
             }
         }

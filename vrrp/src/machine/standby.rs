@@ -77,12 +77,13 @@ impl Machine {
         after(self.down_at(backup), extra)
     }
 
-    /// Until when other members of the group must not claim: while the Active of this router was
-    /// heard lately. Within the last interval before the claim the members need not wait for each
-    /// other.
+    /// Until when other members of the group must not claim: while this router is not trusted again,
+    /// or its Active was heard lately. Within the last interval before the claim the members need not
+    /// wait for each other.
     pub(super) fn veto_until(&self) -> Option<Instant> {
         match &self.state {
             State::Backup(backup) => self.own_claim_at(backup).checked_sub(self.learned.into()),
+            State::Fault(_) => self.trusted_at(),
             _ => None,
         }
     }
@@ -96,22 +97,22 @@ impl Machine {
 
     pub(super) fn tick_backup(&mut self, mut backup: Backup, now: Instant, out: &mut Vec<Action>) {
         let claim_at = self.claim_at(&backup);
-        if now < claim_at {
-            if let Some(lease) = &mut backup.kept
-                && now >= lease.refresh_at
-            {
-                self.refresh(lease, now, out);
-            }
-            self.state = State::Backup(backup);
-        } else if now > after(claim_at, self.learned.into()) && backup.wait != Wait::Again {
+        let late = now > after(claim_at, self.learned.into());
+        if now >= claim_at && (!late || backup.wait == Wait::Again) {
+            return self.become_active(backup.why, now, out);
+        }
+        if now >= claim_at {
             // We slept; what the Active sent meanwhile may wait in the socket. Once only, so that a
             // host that is always late still takes over in the end.
             out.push(Action::Count(Count::Late));
             (backup.since, backup.wait) = (now, Wait::Again);
-            self.state = State::Backup(backup);
-        } else {
-            self.become_active(backup.why, now, out);
         }
+        if let Some(lease) = &mut backup.kept
+            && now >= lease.refresh_at
+        {
+            self.refresh(lease, now, out);
+        }
+        self.state = State::Backup(backup);
     }
 
     /// Drops the addresses, if any, and waits until nothing forbids to take part.
@@ -148,6 +149,6 @@ impl Machine {
 
     /// Whether this router is out for reasons of its own, and its group with it.
     pub(super) fn grounded(&self) -> bool {
-        matches!(self.state, State::Fault(_)) && self.blocked() != Some(Reason::Group)
+        matches!(self.state, State::Fault(_)) && !matches!(self.blocked(), None | Some(Reason::Group))
     }
 }

@@ -29,7 +29,7 @@ pub(super) const BURST_SPACING: Duration = Duration::from_secs(1);
 pub(super) const REFRESH: Duration = Duration::from_secs(1);
 
 /// Where the router is (RFC 9568 §6.3 has Initialize, Backup and Active).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum State {
     /// Not started, or `start` waits for the first word about the link.
     Init {
@@ -64,7 +64,7 @@ impl State {
 }
 
 /// Something forbids to take part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Out {
     /// What forbade it last.
     pub(super) cause: Reason,
@@ -73,7 +73,7 @@ pub(super) struct Out {
 }
 
 /// Another router is Active, or nobody yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Backup {
     /// When Active_Down_Timer was set …
     pub(super) since: Instant,
@@ -95,7 +95,7 @@ impl Backup {
 }
 
 /// What Active_Down_Timer is set to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Wait {
     /// Active_Down_Interval.
     Down,
@@ -108,7 +108,7 @@ pub(super) enum Wait {
 }
 
 /// This router holds the addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Active {
     /// Adver_Timer.
     pub(super) advert_at: Instant,
@@ -119,7 +119,7 @@ pub(super) struct Active {
 }
 
 /// Resigned; the addresses stay until a peer has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Leaving {
     pub(super) why: Leave,
     /// Nobody came.
@@ -134,7 +134,7 @@ pub(super) struct Leaving {
 }
 
 /// What a resignation is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Leave {
     HandOver,
     Shutdown,
@@ -147,7 +147,7 @@ pub(super) enum Leave {
 }
 
 /// How long the kernel keeps the addresses without us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Lease {
     pub(super) refresh_at: Instant,
     pub(super) end: Instant,
@@ -169,7 +169,7 @@ pub(super) fn lease(interval: Centiseconds) -> Duration {
 }
 
 /// The schedule of announcements of one takeover.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Announcer {
     /// The burst began.
     from: Instant,

@@ -187,7 +187,8 @@ pub fn router(vrid: u8, priority: u8) -> RouterConfig {
 
 /// The same with IPv6 addresses: a link-local one first, as the RFC wants.
 pub fn router_v6(vrid: u8, priority: u8) -> RouterConfig {
-    let addresses = vec![format!("fe80::100:{vrid}/64").parse().unwrap(), format!("fd88::100:{vrid}/64").parse().unwrap()];
+    let addresses =
+        vec![format!("fe80::100:{vrid}/64").parse().unwrap(), format!("fd88::100:{vrid}/64").parse().unwrap()];
     RouterConfig { addresses, ..router(vrid, priority) }
 }
 

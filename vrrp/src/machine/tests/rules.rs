@@ -110,7 +110,7 @@ fn two_of_ours_do_not_answer_each_other_for_ever() {
     assert_eq!((adverts(&last_word), loser.machine.phase()), (vec![100], Backup));
     let answer = winner.give(advert(100, 4));
     assert_eq!(adverts(&answer), [150]);
-    assert_eq!(adverts(&loser.give(advert(150, 9))), []);
+    assert!(adverts(&loser.give(advert(150, 9))).is_empty());
     assert_eq!(moves(&answer), []);
 }
 
@@ -377,7 +377,7 @@ fn a_changed_source_decides_the_next_tie() {
 fn a_limping_router_offers_the_addresses_every_ten_seconds() {
     let mut bench = Bench::active(&config());
     bench.give(health(&[limping()], 0, true));
-    bench.run(ms(31_000));
+    bench.run(ms(32_000));
     let done: Vec<Action> = bench.done.iter().map(|(_, action)| action.clone()).collect();
     let left = moves(&done).iter().filter(|(_, to, _)| *to == Leaving).count();
     assert_eq!(left, 4);
