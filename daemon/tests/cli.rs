@@ -82,6 +82,9 @@ fn mistakes_end_with_2_and_say_what_to_do() {
         ("run --no-such-flag", "--no-such-flag"),
         ("render --apps a.json -m http://a --group x", "cannot be used with"),
         ("frobnicate", "unrecognized subcommand"),
+        ("import", "keepalived"),
+        ("import keepalived", "<FILE>"),
+        ("import nginx nginx.conf", "unrecognized subcommand"),
     ] {
         let output = baton(line, dir.path());
         assert_eq!(output.status.code(), Some(2), "{line}: {}", stderr(&output));
@@ -96,6 +99,8 @@ fn what_cannot_be_done_ends_with_1_and_names_the_remedy() {
         ("render --apps nothere.json --group x", "nothere.json"),
         ("status --socket none.sock", "is it running"),
         ("reload --socket none.sock", "is it running"),
+        ("import keepalived nothere.conf", "read nothere.conf: No such file"),
+        ("import keepalived .", "read ."),
     ] {
         let output = baton(line, dir.path());
         assert_eq!(output.status.code(), Some(1), "{line}: {}", stderr(&output));
@@ -142,7 +147,13 @@ fn an_haproxy_that_will_not_do_is_refused_and_one_without_lua_is_noted() {
 fn help_names_every_command() {
     let output = baton("--help", Path::new("/"));
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
-    for command in ["run", "render", "check", "status", "reload"] {
+    for command in ["run", "render", "check", "status", "reload", "import"] {
         assert!(help.contains(command), "{help}");
+    }
+    let output = baton("import keepalived --help", Path::new("/"));
+    let help = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success());
+    for part in ["[[vrrp]]", "keepalived.conf", "--config-id", "listed with its line"] {
+        assert!(help.contains(part), "{help}");
     }
 }

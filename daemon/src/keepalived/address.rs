@@ -24,7 +24,9 @@ pub(super) fn address(line: &Statement, interface: Option<&str>, ledger: &mut Le
         match word {
             "dev" => {
                 let dev = words.next().unwrap_or_default();
-                if interface.is_some_and(|interface| interface != dev) {
+                if interface.is_none() {
+                    parts.push((Kind::Lost, format!("dev {dev}"), "the instance has no interface of its own"));
+                } else if interface != Some(dev) {
                     let why = format!(
                         "a router's addresses are on its own interface: write a [[vrrp]] for {dev} with another \
                          virtual_router_id on it, and the same group for both"

@@ -20,8 +20,12 @@ pub(super) fn group(statement: &Statement, drafts: &mut [Draft], ledger: &mut Le
     let (mut tracked, mut checks) = (Vec::new(), Vec::new());
     let mut weights = false;
     for inner in statement.inside() {
-        match inner.keyword() {
-            "group" => {
+        let last = statement.inside().iter().rfind(|last| last.keyword() == inner.keyword());
+        match (inner.keyword(), last) {
+            (keyword, Some(last)) if keyword.starts_with("notify") && !std::ptr::eq(last, inner) => {
+                ledger.list(Kind::Lost, inner, format!("{} says it again, and that counts", last.place));
+            }
+            ("group", _) => {
                 ledger.head(inner, 0);
                 for line in inner.inside() {
                     // Several names may stand on one line.
@@ -40,20 +44,20 @@ pub(super) fn group(statement: &Statement, drafts: &mut [Draft], ledger: &mut Le
                     }
                 }
             }
-            "track_interface" => {
+            ("track_interface", _) => {
                 ledger.head(inner, 0);
                 interfaces(&mut tracked, inner, None, ledger);
             }
-            "track_script" => {
+            ("track_script", _) => {
                 ledger.head(inner, 0);
                 scripts(&mut checks, inner, ledger);
             }
-            "sync_group_tracking_weight" => {
+            ("sync_group_tracking_weight", _) => {
                 weights = true;
                 ledger.leaf(inner, 0);
             }
             _ if notify.take(inner, ledger) => (),
-            other => {
+            (other, _) => {
                 let (kind, why) = known::instance(other);
                 ledger.list(kind, inner, why);
             }

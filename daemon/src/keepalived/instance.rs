@@ -146,9 +146,10 @@ pub(super) fn instance(statement: &Statement, defaults: &Defaults, ledger: &mut 
     };
     ledger.head(statement, 1);
     for inner in inside {
-        let again = find(inner.keyword()).filter(|last| !std::ptr::eq(*last, inner) && last.block.is_none());
+        let last = find(inner.keyword()).filter(|_| !MANY.contains(&inner.keyword()));
+        let again = last.filter(|last| !std::ptr::eq(*last, inner));
         match again {
-            Some(last) => ledger.list(Kind::Lost, inner, format!("{} says it again", last.place)),
+            Some(last) => ledger.list(Kind::Lost, inner, format!("{} says it again, and that counts", last.place)),
             None => key(&mut draft, inner, ledger),
         }
     }
@@ -431,3 +432,7 @@ fn one_family(draft: &mut Draft, ledger: &mut Ledger) {
         ledger.part(Kind::Needless, &place, &peer.to_string(), "it is this host's own address, unicast_src_ip");
     }
 }
+
+/// Blocks of which there may be more than one.
+const MANY: [&str; 5] =
+    ["virtual_ipaddress", "virtual_ipaddress_excluded", "unicast_peer", "track_interface", "track_script"];

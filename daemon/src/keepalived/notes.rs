@@ -2,7 +2,7 @@
 //!
 //! Kept by all parts of the translation; its notes end up on standard error and as comments.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::Place;
@@ -60,12 +60,20 @@ pub(super) struct Ledger {
     /// Lines that are translated or noted.
     covered: BTreeSet<Place>,
     notes: BTreeSet<Note>,
+    /// The last of the lines that are joined to one, by the first.
+    joined: BTreeMap<Place, usize>,
 }
 
 impl Ledger {
     /// The line is translated.
     pub(super) fn done(&mut self, place: &Place) {
         self.covered.insert(place.clone());
+    }
+
+    /// The line `more` belongs to the one at `place`, whatever becomes of it.
+    pub(super) fn join(&mut self, place: &Place, more: usize) {
+        self.joined.insert(place.clone(), more);
+        self.done(&Place { file: place.file.clone(), line: more });
     }
 
     /// A statement without a block is translated, with its first `used` values.
@@ -132,6 +140,8 @@ impl Ledger {
 
     fn push(&mut self, mut note: Note) {
         note.why = plain(&note.why);
+        let last = Place { file: note.place.file.clone(), line: note.last };
+        note.last = self.joined.get(&last).map_or(note.last, |joined| *joined);
         self.covered.insert(note.place.clone());
         self.notes.insert(note);
     }

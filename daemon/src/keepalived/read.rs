@@ -65,13 +65,10 @@ impl Reader<'_> {
         while let Some((number, line)) = lines.next() {
             let place = Place { file: name.clone(), line: number + 1 };
             let mut line = uncommented(line);
-            // The lines joined to this one stand at its number and are accounted for with it.
             while line.ends_with('\\') {
                 line.pop();
                 let Some((number, more)) = lines.next() else { break };
-                if !uncommented(more).trim().is_empty() {
-                    self.ledger.done(&Place { file: name.clone(), line: number + 1 });
-                }
+                self.ledger.join(&place, number + 1);
                 line.push_str(&uncommented(more));
             }
             if !line.trim().is_empty() {

@@ -2,6 +2,7 @@
 //!
 //! Read before the instances that name them; `translate` notes those that nobody names.
 
+use super::Place;
 use super::command::{arguments, looks_for_haproxy};
 use super::known;
 use super::notes::{Kind, Ledger};
@@ -23,6 +24,8 @@ pub(super) struct Script {
     pub(super) rise: u32,
     pub(super) fall: u32,
     pub(super) weight: i16,
+    /// Where the weight stands.
+    pub(super) weight_place: Option<Place>,
 }
 
 /// The check that `statement` is.
@@ -42,6 +45,7 @@ pub(super) fn script(statement: &Statement, ledger: &mut Ledger) -> Option<Scrip
         rise: 1,
         fall: 1,
         weight: 0,
+        weight_place: None,
     };
     if script.haproxy {
         ledger.list(Kind::Needless, statement, "Baton sees by itself, and sooner, whether HAProxy runs and answers");
@@ -92,6 +96,7 @@ fn key(script: &mut Script, inner: &Statement, ledger: &mut Ledger) {
             Ok(weight) => {
                 ledger.leaf(inner, usize::MAX);
                 script.weight = weight;
+                script.weight_place = Some(inner.place.clone());
             }
             Err(why) => ledger.list(Kind::Lost, inner, why),
         },

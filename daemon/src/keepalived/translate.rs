@@ -39,9 +39,15 @@ pub(super) fn translate(statements: &[Statement], ledger: &mut Ledger) -> Vec<Ro
     of("vrrp_sync_group").for_each(|statement| group(statement, &mut drafts, ledger));
 
     for (script, statement) in &scripts {
-        let named = drafts.iter().any(|draft| draft.scripts.iter().any(|track| track.name == script.name));
-        if !named && !script.haproxy {
+        let tracks = || drafts.iter().flat_map(|draft| &draft.scripts).filter(|track| track.name == script.name);
+        if tracks().next().is_none() && !script.haproxy {
             ledger.list(Kind::Needless, statement, "no instance tracks it");
+        } else if let Some(place) =
+            script.weight_place.as_ref().filter(|_| tracks().all(|track| track.weight.is_some()))
+        {
+            let why = "each track_script has a weight of its own, or its instance is in a group, where a failure is a \
+                       fault";
+            ledger.part(Kind::Changed, place, &format!("weight {}", script.weight), why);
         }
     }
     let scripts: Vec<_> = scripts.into_iter().map(|(script, _)| script).collect();
