@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use haproxy::issue::Issue;
 
+use crate::ha::report::VipReport;
 use crate::source::SourceStatus;
 use crate::source::status::Trouble;
 
@@ -28,6 +29,8 @@ pub struct Report {
     pub applied: AppliedReport,
     /// The process that serves them.
     pub haproxy: HaproxyReport,
+    /// The floating addresses.
+    pub vrrp: VipReport,
     /// What is wrong with which app.
     pub issues: Vec<IssueReport>,
 }

@@ -4,6 +4,7 @@
 //! announced. The first task that ends by itself ends the process; a stop is ordered and bounded.
 #![allow(clippy::disallowed_methods, reason = "the one place that spawns tasks and reads when it started")]
 
+use std::convert::Infallible;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
@@ -18,20 +19,23 @@ use haproxy::features::Features;
 use haproxy::reload::{Reloader, Times};
 use haproxy::render::Renderer;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, ReloadRequest, Views};
+use crate::admin::{self, Doors, ReloadRequest, Views};
 use crate::cli::binary;
 use crate::cli::load::Loader;
 use crate::config::origin::Origin;
 use crate::config::settings::{FD_HARD_LIMIT, MASTER_SOCKET, Purpose, hard_stop_covers_tunnels};
 use crate::config::{Config, Manage};
+use crate::ha::report::VipReport;
+use crate::ha::{self, Ha};
 use crate::reconcile::build::Builder;
 use crate::reconcile::{Nudge, Reconcile, ReconcileStatus};
 use crate::source::{SourceCommand, SourceStatus};
 use crate::status::{HaproxyReport, seconds};
+use crate::upgrade::Installed;
 use crate::{certs, logging, process};
 
 /// Runs the daemon until it is told to stop.
@@ -41,12 +45,15 @@ use crate::{certs, logging, process};
 pub async fn run(config: Config, loader: Loader) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let mut signals = Signals::new()?;
+    let installed = Installed::find()?;
     let origin = Origin::new(&config)?;
     let (binary, features) = probe(&config).await?;
     let disk = directories(&config)?;
     let listener = admin::bind(&config.admin.socket).await?;
 
     let stop = CancellationToken::new();
+    // The addresses go first, while everything behind them still works.
+    let resign = CancellationToken::new();
     // HAProxy ends with an orderly stop only: after a failure of ours it goes on, for the next
     // baton to take over.
     let stop_haproxy = CancellationToken::new();
@@ -61,7 +68,10 @@ pub async fn run(config: Config, loader: Loader) -> anyhow::Result<()> {
         manage: config.haproxy.manage.to_string(),
         ..HaproxyReport::default()
     });
+    let (vip_status, vip_view) = watch::channel(VipReport::default());
+    let (vip, vip_inbox) = mpsc::channel(4);
     let (reloads, mut reload_inbox) = mpsc::channel::<ReloadRequest>(4);
+    let ha = Ha::start(config_view.clone(), reconcile_view.clone(), vip_inbox, vip_status).await?;
 
     let socket = config.haproxy.run_dir.join(MASTER_SOCKET);
     let reconcile = Reconcile {
@@ -77,6 +87,7 @@ pub async fn run(config: Config, loader: Loader) -> anyhow::Result<()> {
         source: source_view,
         reconcile: reconcile_view,
         haproxy: haproxy_view,
+        vrrp: vip_view,
     };
 
     let mut tasks = JoinSet::new();
@@ -88,7 +99,10 @@ pub async fn run(config: Config, loader: Loader) -> anyhow::Result<()> {
     let token = stop.clone();
     tasks.spawn(async move { ("reconcile", reconcile.run(token).await) });
     let token = stop.clone();
-    tasks.spawn(async move { ("admin", admin::serve(listener, views, reloads, token).await) });
+    let doors = Doors { reloads, vip: vip.clone() };
+    tasks.spawn(async move { ("admin", admin::serve(listener, views, doors, token).await) });
+    let token = resign.clone();
+    tasks.spawn(async move { (VIP, ha.run(token).await) });
     if config.haproxy.manage == Manage::Child {
         raise_files(&config);
         let setup = child::Setup { binary, disk, socket, socket_mode: 0o660, times: child::Times::default() };
@@ -112,6 +126,11 @@ pub async fn run(config: Config, loader: Loader) -> anyhow::Result<()> {
                     Err(why) => log::error!("the old configuration stays: {why}"),
                 },
                 Asked::Force => operator.nudge(Nudge::Force),
+                Asked::Upgrade => match upgrade(&installed, &vip).await {
+                    Ok(never) => match never {},
+                    Err(Stays::Running(why)) => log::error!("no upgrade, baton goes on as it is: {why:#}"),
+                    Err(Stays::Suspended(why)) => break Some(Ok(("upgrade", Err(why)))),
+                },
             },
             Some(request) = reload_inbox.recv() => {
                 // Whoever asked may be gone; what was asked for is done all the same.
@@ -120,6 +139,17 @@ pub async fn run(config: Config, loader: Loader) -> anyhow::Result<()> {
         }
     };
     notify(&[sd_notify::NotifyState::Stopping]);
+    if ended.is_none() {
+        resign.cancel();
+        // Every other task goes on until this one has ended.
+        while let Some(other) = tasks.join_next().await {
+            match other {
+                Ok((VIP, Ok(()))) => break,
+                Ok((task, ended)) => log::error!("the {task} task ended meanwhile: {ended:?}"),
+                Err(why) => log::error!("a task failed meanwhile: {why}"),
+            }
+        }
+    }
     stop.cancel();
     if ended.is_none() {
         stop_haproxy.cancel();
@@ -138,6 +168,26 @@ pub async fn run(config: Config, loader: Loader) -> anyhow::Result<()> {
         Some(Ok((task, Err(why)))) => Err(why.context(format!("the {task} task failed"))),
         Some(Err(why)) => Err(why).context("a task failed"),
     }
+}
+
+/// Why there was no upgrade, and what that means.
+enum Stays {
+    /// Nothing has happened.
+    Running(anyhow::Error),
+    /// The virtual routers do nothing any more: only a new process takes up from there.
+    Suspended(anyhow::Error),
+}
+
+/// Replaces this process by the installed program; the addresses stay meanwhile.
+async fn upgrade(installed: &Installed, vip: &mpsc::Sender<ha::Request>) -> Result<Infallible, Stays> {
+    installed.check().await.map_err(Stays::Running)?;
+    let (answer, answered) = oneshot::channel();
+    let asked = vip.send(ha::Request::Suspend(answer)).await;
+    asked.context("reach the virtual routers").map_err(Stays::Running)?;
+    let suspended = answered.await.context("suspend the virtual routers").map_err(Stays::Suspended)?;
+    suspended.map_err(|why| Stays::Suspended(anyhow::anyhow!(why)))?;
+    log::info!("SIGUSR2: executing {installed} in place");
+    Err(Stays::Suspended(installed.execute()))
 }
 
 /// What an operator can ask of the running daemon.
@@ -180,6 +230,8 @@ enum Asked {
     Reload,
     /// SIGUSR1: check and reload HAProxy.
     Force,
+    /// SIGUSR2: execute the installed program in place.
+    Upgrade,
 }
 
 /// The signals that mean something.
@@ -204,20 +256,18 @@ impl Signals {
     }
 
     async fn next(&mut self) -> Asked {
-        loop {
-            tokio::select! {
+        tokio::select! {
                 _ = self.terminate.recv() => {
                     log::info!("SIGTERM: stopping");
-                    return Asked::Stop;
+                    Asked::Stop
                 }
                 _ = self.interrupt.recv() => {
                     log::info!("SIGINT: stopping");
-                    return Asked::Stop;
+                    Asked::Stop
                 }
-                _ = self.hangup.recv() => return Asked::Reload,
-                _ = self.user1.recv() => return Asked::Force,
-                _ = self.user2.recv() => log::warn!("SIGUSR2 means an upgrade in place, which this version cannot do"),
-            }
+                _ = self.hangup.recv() => Asked::Reload,
+                _ = self.user1.recv() => Asked::Force,
+                _ = self.user2.recv() => Asked::Upgrade,
         }
     }
 }
@@ -280,6 +330,9 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
 
 /// Open files of HAProxy that are no connection's.
 const SPARE_FILES: u64 = 5_000;
+
+/// The task that resigns before the others stop.
+const VIP: &str = "vip";
 
 /// Nudges that wait while a reload runs; more say nothing new.
 const NUDGES: usize = 64;

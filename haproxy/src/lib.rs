@@ -17,6 +17,7 @@ pub mod disk;
 pub mod features;
 pub mod issue;
 pub mod labels;
+pub mod liveness;
 pub mod master;
 pub mod model;
 pub mod names;

@@ -3,6 +3,7 @@
 //! HTTP on a unix socket, so that curl can ask too:
 //! - `GET /status`: the [`Report`] as JSON
 //! - `POST /reload`: read the configuration again, fetch the apps again; answers what came of it
+//! - `POST /vip/handover`, `/vip/hold`, `/vip/release` with `?router=&by=&force=`: floating addresses
 //!
 //! Run as a task by the supervisor. It reads the tasks' watch channels and decides nothing.
 
@@ -14,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use axum::extract::State;
+use axum::extract::{Path as Segment, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -22,6 +23,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::ha::report::VipReport;
+use crate::ha::{self, Ask};
 use crate::reconcile::ReconcileStatus;
 use crate::source::SourceStatus;
 use crate::status::{HaproxyReport, Report, SourceReport};
@@ -37,6 +40,17 @@ pub struct Views {
     pub reconcile: watch::Receiver<ReconcileStatus>,
     /// HAProxy.
     pub haproxy: watch::Receiver<HaproxyReport>,
+    /// The floating addresses.
+    pub vrrp: watch::Receiver<VipReport>,
+}
+
+/// Where requests go.
+#[derive(Clone)]
+pub struct Doors {
+    /// To the supervisor.
+    pub reloads: mpsc::Sender<ReloadRequest>,
+    /// To the floating addresses.
+    pub vip: mpsc::Sender<ha::Request>,
 }
 
 /// A request to read everything again; the answer says what could not be done.
@@ -69,16 +83,12 @@ pub async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn serve(
-    listener: UnixListener,
-    views: Views,
-    reloads: mpsc::Sender<ReloadRequest>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn serve(listener: UnixListener, views: Views, doors: Doors, stop: CancellationToken) -> anyhow::Result<()> {
     let router = Router::new()
         .route("/status", get(status))
         .route("/reload", post(reload))
-        .with_state(Arc::new((views, reloads)));
+        .route("/vip/{what}", post(vip))
+        .with_state(Arc::new((views, doors)));
     // Open connections are not waited for: a client that keeps one must not delay the stop.
     tokio::select! {
         ended = axum::serve(listener, router).into_future() => ended.context("serve the control socket"),
@@ -86,7 +96,7 @@ pub async fn serve(
     }
 }
 
-type Shared = State<Arc<(Views, mpsc::Sender<ReloadRequest>)>>;
+type Shared = State<Arc<(Views, Doors)>>;
 
 async fn status(State(shared): Shared) -> Json<Report> {
     Json(report(&shared.0))
@@ -102,13 +112,14 @@ pub fn report(views: &Views) -> Report {
         source: SourceReport::from(&*views.source.borrow()),
         applied: reconcile.applied,
         haproxy: views.haproxy.borrow().clone(),
+        vrrp: views.vrrp.borrow().clone(),
         issues: reconcile.issues.iter().map(Into::into).collect(),
     }
 }
 
 async fn reload(State(shared): Shared) -> (StatusCode, Json<ReloadAnswer>) {
     let (sender, receiver) = oneshot::channel();
-    let answer = match shared.1.send(sender).await {
+    let answer = match shared.1.reloads.send(sender).await {
         Ok(()) => receiver.await.unwrap_or_else(|_| Err("baton is stopping".to_owned())),
         Err(_) => Err("baton is stopping".to_owned()),
     };
@@ -127,4 +138,54 @@ pub struct ReloadAnswer {
     pub error: Option<String>,
     /// What was changed in the file and needs a restart.
     pub remarks: Vec<String>,
+}
+
+/// What `POST /vip/…` may say.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct VipQuery {
+    /// Which virtual router; none = all.
+    router: Option<String>,
+    /// Who asks.
+    by: Option<String>,
+    /// Also where nobody takes over.
+    force: bool,
+}
+
+async fn vip(
+    State(shared): Shared,
+    Segment(what): Segment<String>,
+    Query(query): Query<VipQuery>,
+) -> (StatusCode, Json<VipAnswer>) {
+    let ask = match what.as_str() {
+        "handover" => Ask::HandOver,
+        "hold" => Ask::Hold { force: query.force },
+        "release" => Ask::Release,
+        _ => {
+            return (
+                StatusCode::NOT_FOUND,
+                Json(VipAnswer { error: Some("no such request".to_owned()), done: vec![] }),
+            );
+        }
+    };
+    let (answer, answered) = oneshot::channel();
+    let by = query.by.unwrap_or_else(|| "somebody on the control socket".to_owned());
+    let request = ha::Request::Operator { ask, router: query.router, by, answer };
+    let answer = match shared.1.vip.send(request).await {
+        Ok(()) => answered.await.unwrap_or_else(|_| Err("baton is stopping".to_owned())),
+        Err(_) => Err("baton is stopping".to_owned()),
+    };
+    match answer {
+        Ok(done) => (StatusCode::OK, Json(VipAnswer { error: None, done })),
+        Err(error) => (StatusCode::CONFLICT, Json(VipAnswer { error: Some(error), done: Vec::new() })),
+    }
+}
+
+/// What came of `POST /vip/…`.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct VipAnswer {
+    /// Why not.
+    pub error: Option<String>,
+    /// A line for each virtual router.
+    pub done: Vec<String>,
 }

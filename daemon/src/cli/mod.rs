@@ -11,6 +11,7 @@ pub mod reload;
 pub mod render;
 pub mod run;
 pub mod status;
+pub mod vip;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -41,6 +42,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Have a running baton read its configuration and the apps again
     Reload(reload::ReloadArgs),
+    /// Show and move the floating addresses of a running baton
+    Vip(vip::VipArgs),
     /// Translate another program's configuration
     Import(import::ImportArgs),
 }
@@ -53,6 +56,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Reload(args) => reload::run(args).await,
+        Command::Vip(args) => vip::run(args).await,
         Command::Import(args) => import::run(args).await,
     };
     match ended {

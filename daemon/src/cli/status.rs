@@ -96,6 +96,8 @@ fn table(report: &Report, now: f64) -> String {
         rows.push(("left out", format!("{app}: {said}")));
     }
 
+    rows.extend(super::vip::rows(&report.vrrp, now));
+
     let mut text = String::new();
     for (name, value) in rows {
         // Writing to a String cannot fail.
@@ -117,7 +119,7 @@ fn trouble_line(trouble: &TroubleReport, now: f64) -> String {
 
 /// A length of time in its two largest units.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
-fn span(seconds: f64) -> String {
+pub(super) fn span(seconds: f64) -> String {
     let whole = seconds.clamp(0.0, 1e12) as u64;
     match whole {
         0..=59 => format!("{whole} s"),

@@ -66,6 +66,14 @@ impl Master {
         self.info_by("@1 show info").await
     }
 
+    /// What the worker runs that listens on this very socket, where it is no master's.
+    ///
+    /// # Errors
+    /// See [`MasterError`].
+    pub(crate) async fn own_info(&self) -> Result<Info, MasterError> {
+        self.info_by("show info").await
+    }
+
     /// What the worker with this process id runs, old ones included.
     ///
     /// # Errors
