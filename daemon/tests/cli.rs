@@ -74,7 +74,9 @@ fn several_urls_and_modes_are_one_cluster() {
 fn mistakes_end_with_2_and_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("bad.toml"), "[marathon]\nurl = \"x\"\n").unwrap();
+    std::fs::write(dir.path().join("vrrp.toml"), "[[vrrp]]\ninterface = \"eth0\"\nvirtual_router_id = 0\n").unwrap();
     for (line, part) in [
+        ("check --config vrrp.toml", "vrrp.0.virtual_router_id"),
         ("run", "no source of apps"),
         ("run -m http://127.0.0.1:1", "no group"),
         ("render -m nonsense --group x", "marathon.urls"),
