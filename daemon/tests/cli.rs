@@ -146,6 +146,17 @@ fn an_haproxy_that_will_not_do_is_refused_and_one_without_lua_is_noted() {
 }
 
 #[test]
+fn check_says_what_is_odd_about_floating_addresses() {
+    let dir = tempfile::tempdir().unwrap();
+    let router = "[[vrrp]]\ninterface = \"lo\"\nvirtual_router_id = 1\naddresses = [\"192.0.2.1/24\"]\n";
+    std::fs::write(dir.path().join("c.toml"), format!("{router}version = 2\nauth_pass = \"hunter2\"\n")).unwrap();
+    let output = baton(&format!("check --config c.toml --apps {APPS} --group none"), dir.path());
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+    assert!(text.contains("\"vrrp-lo-1\": auth_pass goes over the wire in clear text"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
 fn help_names_every_command() {
     let output = baton("--help", Path::new("/"));
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
