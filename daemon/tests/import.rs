@@ -65,7 +65,7 @@ fn every_line_is_found_again_or_listed() {
         // What is told on standard error stands in the file too.
         for note in notes.lines().filter_map(|line| line.strip_prefix("baton: ")).filter(|note| note.contains(": not "))
         {
-            assert!(toml.contains(note) || note.contains(" routers; "), "{}: {note}", case.display());
+            assert!(toml.contains(note), "{}: {note}", case.display());
         }
     }
 }
@@ -124,13 +124,10 @@ fn found(said: &str, result: &str) -> bool {
     // The parameters of the case `includes`.
     let said = said.replace("$IFACE", "eth0").replace("${NET}", "192.0.2");
     let words: Vec<_> = said.split(|c: char| c.is_whitespace() || "{}\"'".contains(c)).collect();
-    let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty() && !STRUCTURE.contains(word)).collect();
     let has = |key: &str, value: &str| result.lines().any(|line| line.starts_with(&format!("{key} = {value}")));
-    let structure =
-        ["global_defs", "virtual_ipaddress", "virtual_ipaddress_excluded", "unicast_peer", "track_interface"];
     match words.as_slice() {
         [] => true,
-        [block] if structure.contains(block) || ["track_script", "authentication", "group"].contains(block) => true,
         ["nopreempt"] => has("preempt", "false"),
         ["preempt"] => has("preempt", "true"),
         ["use_vmac", ..] => has("virtual_mac", "true"),
@@ -170,3 +167,16 @@ fn cases() -> Vec<PathBuf> {
     cases.sort();
     cases
 }
+
+/// Words that only hold others together.
+const STRUCTURE: [&str; 9] = [
+    "global_defs",
+    "virtual_ipaddress",
+    "virtual_ipaddress_excluded",
+    "unicast_peer",
+    "track_interface",
+    "track_script",
+    "authentication",
+    "group",
+    "dev",
+];

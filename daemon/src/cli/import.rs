@@ -51,7 +51,7 @@ pub async fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
     }
     let count = |kind: Kind| import.notes.iter().filter(|note| note.kind == kind).count();
     warn(&format!(
-        "{}: {} routers; {} not translated, {} changed, {} not needed",
+        "{}: routers: {}; not translated: {}, changed: {}, not needed: {}",
         args.file.display(),
         import.routers,
         count(Kind::Lost),

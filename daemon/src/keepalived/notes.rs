@@ -164,6 +164,6 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// Keywords whose value is not shown.
-pub(super) const SECRET: [&str; 3] = ["auth_pass", "auth_hmac", "key"];
+pub(super) const SECRET: [&str; 2] = ["auth_pass", "auth_hmac"];
 
 const LONGEST: usize = 300;

@@ -44,7 +44,7 @@ impl Statement {
     }
 
     /// The statements of its block.
-    pub(super) fn inside(&self) -> &[Statement] {
+    pub(super) fn inside(&self) -> &[Self] {
         self.block.as_ref().map_or(&[], |block| &block.inside)
     }
 

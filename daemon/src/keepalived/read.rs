@@ -176,15 +176,16 @@ impl Reader<'_> {
     }
 }
 
-/// `line` up to its comment. A double quote protects `#` and `!`, a backslash too.
+/// `line` up to its comment. Quotes protect `#` and `!`, a backslash too.
 fn uncommented(line: &str) -> String {
     let mut made = String::new();
-    let mut quoted = false;
+    let mut quote = None;
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            '"' => quoted = !quoted,
-            '\\' if !quoted && matches!(chars.peek(), Some('#' | '!')) => {
+            c if quote == Some(c) => quote = None,
+            '"' | '\'' if quote.is_none() => quote = Some(c),
+            '\\' if quote.is_none() && matches!(chars.peek(), Some('#' | '!')) => {
                 made.extend(chars.next());
                 continue;
             }
@@ -193,7 +194,7 @@ fn uncommented(line: &str) -> String {
                 made.extend(chars.next());
                 continue;
             }
-            '#' | '!' if !quoted => break,
+            '#' | '!' if quote.is_none() => break,
             _ => (),
         }
         made.push(c);
@@ -220,3 +221,24 @@ const LARGEST: u64 = 4 << 20;
 
 /// Bytes of a line with its parameters replaced.
 const LONGEST: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As keepalived 2.2.7 does.
+    #[test]
+    fn comments_end_lines_outside_quotes() {
+        for (line, expected) in [
+            ("a # b", "a"),
+            ("a!b", "a"),
+            ("! a", ""),
+            ("\"a # b\" # c", "\"a # b\""),
+            ("'a!b' ! c", "'a!b'"),
+            ("\"it's\" # c", "\"it's\""),
+            ("\"a\\\"#\" # c", "\"a\\\"#\""),
+        ] {
+            assert_eq!(uncommented(line), expected);
+        }
+    }
+}
