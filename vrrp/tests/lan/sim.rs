@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::plain::Plain;
 use vrrp::config::{ChecksumForm, Delivery, Preempt, RouterConfig};
 use vrrp::machine::Machine;
 use vrrp::machine::io::{Action, Command, Heard, Input, Link, Phase, Start};
@@ -53,12 +54,54 @@ pub(crate) struct Setup {
     pub preempt: Preempt,
     /// How fast its clock runs, in parts per million too many.
     pub clock_ppm: i64,
+    /// Not one of ours, but a plain router of RFC 9568.
+    pub plain: bool,
+}
+
+/// What runs on a host.
+pub(crate) enum Router {
+    Ours(Box<Machine>),
+    Plain(Plain),
+}
+
+impl Router {
+    fn new(config: &RouterConfig, plain: bool) -> Self {
+        if plain { Self::Plain(Plain::new(config)) } else { Self::Ours(Box::new(Machine::new(config))) }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self {
+            Self::Ours(machine) => machine.phase(),
+            Self::Plain(plain) => plain.phase(),
+        }
+    }
+
+    pub(crate) fn holds(&self) -> bool {
+        match self {
+            Self::Ours(machine) => machine.holds(),
+            Self::Plain(plain) => plain.phase() == Phase::Active,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Ours(machine) => machine.deadline(),
+            Self::Plain(plain) => plain.deadline(),
+        }
+    }
+
+    fn handle(&mut self, input: Input, now: Instant) -> Vec<Action> {
+        match self {
+            Self::Ours(machine) => machine.handle(input, now),
+            Self::Plain(plain) => plain.handle(input, now),
+        }
+    }
 }
 
 pub(crate) struct Host {
     pub setup: Setup,
     config: RouterConfig,
-    pub machine: Machine,
+    pub machine: Router,
     pub alive: bool,
     pub frozen: bool,
     inbox: Vec<Heard>,
@@ -121,7 +164,7 @@ impl Lan {
 
     pub(crate) fn boot_as(&mut self, index: usize, start: Start) {
         let host = &mut self.hosts[index];
-        host.machine = Machine::new(&host.config);
+        host.machine = Router::new(&host.config, host.setup.plain);
         (host.alive, host.frozen, host.finished) = (true, false, false);
         host.inbox.clear();
         self.give(index, Input::Link(Link { up: true, source: Some(address(index)) }));
@@ -307,7 +350,7 @@ impl Host {
             virtual_mac: false,
             group: None,
         };
-        let machine = Machine::new(&config);
+        let machine = Router::new(&config, setup.plain);
         Self {
             setup,
             config,
