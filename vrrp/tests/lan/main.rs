@@ -225,7 +225,8 @@ fn a_planned_handover_never_leaves_the_addresses_nowhere() {
         run(&mut lan, 5 * SECOND);
         lan.boot(1);
         run(&mut lan, 2 * SECOND + rng.range(0, 1000) * MS);
-        lan.weather.loss_per_mille = rng.pick(&[0, 100]);
+        let lossy = rng.chance(500);
+        lan.weather.loss_per_mille = if lossy { 100 } else { 0 };
         let command = rng.pick(&[Command::HandOver, Command::Shutdown, Command::Hold { force: false }]);
         lan.command(0, command);
         let wait = settled(&lan);
@@ -237,7 +238,8 @@ fn a_planned_handover_never_leaves_the_addresses_nowhere() {
         lan.weather.loss_per_mille = 0;
         run(&mut lan, SECOND);
         expect_one(&lan);
-        if lan.actives() != [1] && command != Command::HandOver {
+        // Where frames get lost, the leaver may not hear in time that it has a successor.
+        if lan.actives() != [1] && (command == Command::Shutdown || !lossy) {
             lan.fail("nobody took over");
         }
     }

@@ -134,6 +134,8 @@ pub(crate) struct Lan {
     /// Since when each direction is whole.
     pub whole_since: Vec<Vec<u64>>,
     wires: BTreeMap<(u64, u64), (usize, Heard)>,
+    /// A LAN delays frames, but keeps those between two hosts in order.
+    last_arrival: Vec<Vec<u64>>,
     frames: u64,
     trace: Vec<String>,
 }
@@ -150,6 +152,7 @@ impl Lan {
             cut: vec![vec![false; count]; count],
             whole_since: vec![vec![0; count]; count],
             wires: BTreeMap::new(),
+            last_arrival: vec![vec![0; count]; count],
             frames: 0,
             trace: Vec::new(),
         }
@@ -305,9 +308,11 @@ impl Lan {
             }
             let copies = 1 + u64::from(self.rng.chance(self.weather.duplicates_per_mille));
             for _ in 0..copies {
-                let delay = self.rng.range(50, self.weather.max_delay.max(51));
+                let at = self.now + self.rng.range(50, self.weather.max_delay.max(51));
+                let at = at.max(self.last_arrival[from][to]);
+                self.last_arrival[from][to] = at;
                 self.frames += 1;
-                self.wires.insert((self.now + delay, self.frames), (to, heard));
+                self.wires.insert((at, self.frames), (to, heard));
             }
         }
     }
