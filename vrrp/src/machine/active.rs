@@ -1,6 +1,6 @@
 //! The Active state: becoming it, advertising, answering contenders, noticing lateness.
 //!
-//! Part of [`Machine`](super::Machine).
+//! Part of [`Machine`].
 
 use std::time::{Duration, Instant};
 

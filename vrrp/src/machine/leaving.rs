@@ -1,6 +1,6 @@
 //! The Leaving state and the ends of a router: resigning so that nobody notices.
 //!
-//! Part of [`Machine`](super::Machine).
+//! Part of [`Machine`].
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! The states without the addresses: Backup and Fault.
 //!
-//! Part of [`Machine`](super::Machine).
+//! Part of [`Machine`].
 
 use std::time::{Duration, Instant};
 
