@@ -115,6 +115,50 @@ fn an_interface_that_is_down_is_waited_for() {
 }
 
 #[test]
+fn a_link_that_was_down_is_listened_on_again() {
+    Lab::test(2, |lab| {
+        let routers = |priority| vec![router(1, priority), router_v6(2, priority)];
+        let active = lab.start(0, routers(200));
+        active.until(Phase::Active);
+        active.until(Phase::Active);
+        let node = lab.start(1, routers(100));
+        node.status("a peer", |status| status.name == "r2" && status.peer.is_some());
+        lab.on(1, || ip("link set eth0 down"));
+        node.until(Phase::Fault);
+        node.until(Phase::Fault);
+        lab.on(1, || {
+            ip("link set eth0 up");
+            ip("address add fe80::2/64 dev eth0 nodad")
+        });
+        node.until(Phase::Backup);
+        node.until(Phase::Backup);
+        thread::sleep(Duration::from_secs(3));
+        let moved = node.drain().into_iter().find(|report| matches!(report, Report::Moved { .. }));
+        assert_eq!(moved, None, "the Active router is heard in both families");
+    });
+}
+
+#[test]
+fn the_virtual_mac_needs_settings_of_the_interface() {
+    Lab::test(1, |lab| {
+        let node = lab.start(0, vec![RouterConfig { virtual_mac: true, ..router(1, 100) }]);
+        node.status("a remark", |status| status.remarks.contains(&Remark::ArpSettings));
+        node.until(Phase::Active);
+        within(500, "address", || lab.on(0, || ip("address show")).contains("10.88.0.101/32").then_some(()));
+        // Somebody removes the macvlan: it is made again.
+        let name = || {
+            let links = lab.on(0, || ip("-o link show"));
+            links
+                .split(' ')
+                .find(|word| word.starts_with("vrrp4."))
+                .map(|word| word.split('@').next().unwrap().to_owned())
+        };
+        lab.on(0, || ip(&format!("link del {}", name().unwrap())));
+        within(3000, "address again", || lab.on(0, || ip("address show")).contains("10.88.0.101/32").then_some(()));
+    });
+}
+
+#[test]
 fn an_interface_that_is_made_again_gets_new_sockets() {
     Lab::test(2, |lab| {
         let node = lab.start(0, vec![router(1, 200), router_v6(2, 200)]);

@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "lab/cpu.rs"]
+mod cpu;
 mod lab;
 
-use std::fs;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,15 +37,15 @@ fn a_hundred_routers_cost_little() {
         within(5000, "a hundred addresses", || {
             (0..100).all(|vrid| lab.has(0, &format!("10.88.0.{}", 101 + vrid))).then_some(())
         });
-        let active = cpu(0);
+        let active = cpu::vrrp_thread(0);
         let b = lab.start(1, many(100, 100));
         thread::sleep(Duration::from_secs(2));
-        let before = (cpu(0), cpu(1));
+        let before = (cpu::vrrp_thread(0), cpu::vrrp_thread(1));
         let began = now();
         thread::sleep(Duration::from_secs(5));
         let percent =
             |before: Duration, after: Duration| 100.0 * (after - before).as_secs_f64() / began.elapsed().as_secs_f64();
-        let (as_active, as_backup) = (percent(before.0, cpu(0)), percent(before.1, cpu(1)));
+        let (as_active, as_backup) = (percent(before.0, cpu::vrrp_thread(0)), percent(before.1, cpu::vrrp_thread(1)));
         println!("100 routers at 100 ms: {as_active:.2} % of one core as Active, {as_backup:.2} % as Backup");
         println!("becoming Active 100 times: {} ms of processor time", active.as_millis());
         assert!(as_active < 15.0 && as_backup < 15.0, "also without optimisation, on a busy machine");
@@ -182,18 +183,4 @@ impl Drop for Advertisements {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
-}
-
-/// Processor time of the n-th VRRP thread of this process, in the order of their start.
-fn cpu(nth: usize) -> Duration {
-    let mut threads: Vec<u64> = fs::read_dir("/proc/self/task")
-        .unwrap()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|id: &u64| {
-            fs::read_to_string(format!("/proc/self/task/{id}/comm")).is_ok_and(|name| name.trim() == "vrrp")
-        })
-        .collect();
-    threads.sort_unstable();
-    let text = fs::read_to_string(format!("/proc/self/task/{}/schedstat", threads[nth])).unwrap();
-    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }

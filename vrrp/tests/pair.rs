@@ -198,7 +198,10 @@ fn the_virtual_mac_carries_the_addresses() {
             let config = RouterConfig { virtual_mac: true, ..config };
             let second = RouterConfig { priority: vrrp::types::Priority(100), ..config.clone() };
             for host in [0, 1] {
-                lab.on(host, || std::fs::write("/proc/sys/net/ipv4/conf/eth0/arp_ignore", "1").unwrap());
+                for (setting, value) in [("arp_ignore", "1"), ("arp_announce", "2")] {
+                    let path = format!("/proc/sys/net/ipv4/conf/eth0/{setting}");
+                    lab.on(host, || std::fs::write(path, value).unwrap());
+                }
             }
             let (a, b) = (lab.start(0, vec![config]), lab.start(1, vec![second]));
             a.until(Phase::Active);

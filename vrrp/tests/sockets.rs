@@ -235,11 +235,11 @@ fn unicast_over_ipv6_arrives() {
 fn the_source_is_the_one_asked_for() {
     Wire::test(|wire| {
         for (family, second) in [(Family::V4, "10.77.0.7"), (Family::V6, "fe80::7")] {
-            let prefix = if family == Family::V4 { 24 } else { 64 };
+            let (prefix, nodad) = if family == Family::V4 { (24, "") } else { (64, " nodad") };
             let second: IpAddr = second.parse().unwrap();
             let config = router(family, Delivery::Multicast);
             let ours = wire.on(Host::A, || {
-                ip(&format!("address add {second}/{prefix} dev va"));
+                ip(&format!("address add {second}/{prefix} dev va{nodad}"));
                 AdvertSocket::open("va", family).unwrap()
             });
             let mut theirs = wire.on(Host::B, || AdvertSocket::open("vb", family).unwrap());

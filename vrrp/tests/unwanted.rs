@@ -56,9 +56,9 @@ fn forged_packets_are_counted_and_named() {
         let other = RouterConfig { addresses: vec!["10.88.0.250/24".parse().unwrap()], ..config };
         let heard = |status: &RouterStatus| status.differing.contains_key(&address("10.88.0.2"));
         send(&other, &carrier, &|_| ());
+        assert_eq!(node.until(Phase::Backup).reason, Reason::Outranked);
         let status = node.status("a differing list", heard);
         assert_eq!(status.differing[&address("10.88.0.2")], [address("10.88.0.250")]);
-        assert_eq!(node.until(Phase::Backup).reason, Reason::Outranked);
     });
 }
 

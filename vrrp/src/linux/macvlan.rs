@@ -80,11 +80,15 @@ pub(super) fn remove(commands: &mut Commands, index: u32) -> io::Result<()> {
     }
 }
 
-/// Whether the base interface would answer ARP for addresses that are not its own.
-pub(super) fn base_answers_arp(interface: &str) -> bool {
-    !["all", interface].iter().any(|name| {
-        fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore")).is_ok_and(|text| text.trim() != "0")
-    })
+/// Whether the base interface would answer ARP requests for addresses that are not its own, or put
+/// such an address into its own requests.
+pub(super) fn base_speaks_arp(interface: &str) -> bool {
+    let least = |setting: &str| {
+        let read = |name| fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/{setting}")).ok();
+        let values = ["all", interface].into_iter().filter_map(read);
+        values.filter_map(|text| text.trim().parse::<u8>().ok()).max().unwrap_or_default()
+    };
+    least("arp_ignore") < 1 || least("arp_announce") < 2
 }
 
 fn named(name: &str) -> LinkMessage {

@@ -35,8 +35,8 @@ pub enum Remark {
     SecondariesNotPromoted,
     /// The macvlan with the virtual MAC could not be made.
     VirtualMac(i32),
-    /// The interface answers ARP for the addresses with its own MAC beside the virtual one.
-    ArpIgnore,
+    /// The interface speaks ARP for the addresses with its own MAC, beside the virtual one.
+    ArpSettings,
 }
 
 impl fmt::Display for Remark {
@@ -69,8 +69,9 @@ impl fmt::Display for Remark {
             Self::VirtualMac(code) => {
                 write!(f, "cannot make the interface with the virtual MAC: {}", Errno::from_raw(code).desc())
             }
-            Self::ArpIgnore => f.write_str(
-                "net.ipv4.conf.*.arp_ignore is 0: the interface answers for the addresses with its own MAC, too",
+            Self::ArpSettings => f.write_str(
+                "the interface speaks ARP for the addresses with its own MAC, too: \
+                 set its net.ipv4.conf.*.arp_ignore to 1 and arp_announce to 2",
             ),
         }
     }

@@ -181,9 +181,8 @@ impl Router {
                 } else if link.source.is_none() {
                     remarks.insert(Remark::NoSource(family));
                 }
-                if self.config.virtual_mac && family == Family::V4 && macvlan::base_answers_arp(&self.config.interface)
-                {
-                    remarks.insert(Remark::ArpIgnore);
+                if self.config.virtual_mac && family == Family::V4 && macvlan::base_speaks_arp(&self.config.interface) {
+                    remarks.insert(Remark::ArpSettings);
                 }
             }
         }

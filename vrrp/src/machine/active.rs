@@ -1,6 +1,6 @@
 //! The Active state: becoming it, advertising, answering contenders, noticing lateness.
 //!
-//! Part of [`Machine`](super::Machine).
+//! Part of [`Machine`].
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::machine::state::{Active, Announcer, Backup, FENCE_FOR, Lease, REFRESH
 use crate::types::Priority;
 
 impl Machine {
-    /// RFC 9568 §6.4.2 (100)–(155): the advertisement first, so that an old Active that lives gives
+    /// RFC 9568 §6.4.2, the down timer fired: the advertisement first, so that an old Active that lives gives
     /// way; then the addresses; then the word to the hosts.
     pub(super) fn become_active(&mut self, reason: Reason, now: Instant, out: &mut Vec<Action>) {
         let interval = self.rules.interval;

@@ -1,6 +1,6 @@
 //! The Leaving state and the ends of a router: resigning so that nobody notices.
 //!
-//! Part of [`Machine`](super::Machine).
+//! Part of [`Machine`].
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::types::{Centiseconds, Priority, Version};
 const PAUSE_INTERVAL: u16 = 100;
 
 impl Machine {
-    /// RFC 9568 §6.4.3 (500), make-before-break: says priority 0 but keeps the addresses until a
+    /// RFC 9568 §6.4.3, Shutdown, as make-before-break: says priority 0 but keeps the addresses until a
     /// peer has them, or one down interval has passed.
     pub(super) fn leave(&mut self, active: Active, why: Leave, reason: Reason, now: Instant, out: &mut Vec<Action>) {
         out.push(self.resignation());

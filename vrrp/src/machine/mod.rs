@@ -34,18 +34,23 @@ const LIMP_RETRY: Duration = Duration::from_secs(10);
 /// One virtual router.
 ///
 /// ```text
-///                Start            down timer: Advertise, Hold, Announce
-///   ┌──────┐  ┌─────────▶ ┌────────┐ ──────────────────────────▶ ┌────────┐
-///   │ Init │──┤           │ Backup │                             │ Active │
-///   └──────┘  │           └────────┘ ◀────────────────────────── └────────┘
-///      ▲      │ fault or    │    ▲    outranked, lease ended;       │    ▲
-///      │      ▼ no link     │    │    late: the addresses are kept  │    │ nobody came
-///      │  ┌───────┐ ◀───────┘    │                                  ▼    │
-///      │  │ Fault │ ─────────────┤ mended   handover, hold,     ┌─────────┐
-///      │  └───────┘              │          unfit, shutdown:    │ Leaving │
-///      │      ▲                  └───────── taken: Drop ─────── └─────────┘
-///      │      └──────────────────────────── still at fault: Drop ── │ │
-///      └─────────────────────────────────── shutdown: Drop ─────────┘ ┘
+///              Start                 down timer: Advertise, Hold, Announce
+///  ┌──────┐ ─────────────▶ ┌────────┐ ─────────────────────────▶ ┌────────┐
+///  │ Init │                │ Backup │                            │ Active │
+///  └──────┘                └────────┘ ◀───────────────────────── └────────┘
+///   ▲                        │    ▲    outranked: Drop              │    ▲
+///   │                  fault │    │    late: addresses kept         │    │
+///   │                        ▼    │ mended                          │    │
+///   │                      ┌───────┐      no link: Drop             │    │
+///   │                      │ Fault │ ◀──────────────────────────────┤    │
+///   │                      └───────┘                                │    │
+///   │                          ▲       handover, hold, unfit,       │    │
+///   │                          │       shutdown: priority 0         ▼    │ nobody came
+///   │      out: Drop           │                                 ┌─────────┐
+///   │                          └──────────────────────────────── │         │
+///   │      taken: Drop, then Backup                              │ Leaving │
+///   └─────────────────────────────────────────────────────────── │         │
+///          shut down: Drop                                       └─────────┘
 /// ```
 ///
 /// Inputs may come in any order and at any time. [`Input::Link`] and [`Input::Health`] are

@@ -117,8 +117,12 @@ impl Node {
         out.extend(actions.into_iter().map(|action| (index, action)));
     }
 
-    /// Members start together once all were told to; as a resumption only if all can resume.
+    /// Members start together once all were told to; as a resumption only if all can resume. As for a
+    /// single router, a start means nothing before the last run has ended, for all of them.
     fn start(&mut self, group: usize, index: usize, start: Start, now: Instant, out: &mut Vec<(usize, Action)>) {
+        if self.groups[group].members.iter().any(|member| self.machines[*member].phase() != Phase::Init) {
+            return;
+        }
         let group = &mut self.groups[group];
         for (member, waiting) in group.members.iter().zip(&mut group.starts) {
             if *member == index {

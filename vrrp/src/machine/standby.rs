@@ -1,6 +1,6 @@
 //! The states without the addresses: Backup and Fault.
 //!
-//! Part of [`Machine`](super::Machine).
+//! Part of [`Machine`].
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::machine::state::{Backup, Out, State, Wait, after};
 use crate::types::Priority;
 
 impl Machine {
-    /// RFC 9568 §6.4.2 (200)–(300).
+    /// RFC 9568 §6.4.2, an advertisement is received.
     pub(super) fn hear_as_backup(&mut self, mut backup: Backup, heard: Heard, now: Instant, out: &mut Vec<Action>) {
         if heard.priority == Priority::RESIGN {
             // With the learned interval and our priority. Never later than without the resignation,

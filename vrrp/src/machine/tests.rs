@@ -1,6 +1,7 @@
 //! Tests of the machine: the tables, the rules, properties, and all ways of two small nodes.
 
 mod explore;
+mod faults;
 mod groups;
 mod props;
 mod rules;
@@ -85,6 +86,20 @@ fn link_down() -> Input {
 /// An advertisement of 192.0.2.`last`, version 3, 100 ms.
 fn advert(priority: u8, last: u8) -> Input {
     Input::Advert(Heard { source: host(last), priority: Priority(priority), interval: cs(10), version: Version::V3 })
+}
+
+fn with(preempt: Preempt) -> RouterConfig {
+    RouterConfig { preempt, ..config() }
+}
+
+/// Adverts of `priority` from 192.0.2.9 each 100 ms for `times`; everything that was done.
+fn hear(bench: &mut Bench, priority: u8, times: u32) -> Vec<Action> {
+    let mut all = Vec::new();
+    for _ in 0..times {
+        all.extend(bench.run(ms(100)));
+        all.extend(bench.give(advert(priority, 9)));
+    }
+    all
 }
 
 fn moves(actions: &[Action]) -> Vec<(Phase, Phase, Reason)> {

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::plain::Plain;
 use vrrp::config::{ChecksumForm, Delivery, Preempt, RouterConfig};
 use vrrp::machine::Machine;
 use vrrp::machine::io::{Action, Command, Heard, Input, Link, Phase, Start};
@@ -53,12 +54,54 @@ pub(crate) struct Setup {
     pub preempt: Preempt,
     /// How fast its clock runs, in parts per million too many.
     pub clock_ppm: i64,
+    /// Not one of ours, but a plain router of RFC 9568.
+    pub plain: bool,
+}
+
+/// What runs on a host.
+pub(crate) enum Router {
+    Ours(Box<Machine>),
+    Plain(Plain),
+}
+
+impl Router {
+    fn new(config: &RouterConfig, plain: bool) -> Self {
+        if plain { Self::Plain(Plain::new(config)) } else { Self::Ours(Box::new(Machine::new(config))) }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self {
+            Self::Ours(machine) => machine.phase(),
+            Self::Plain(plain) => plain.phase(),
+        }
+    }
+
+    pub(crate) fn holds(&self) -> bool {
+        match self {
+            Self::Ours(machine) => machine.holds(),
+            Self::Plain(plain) => plain.phase() == Phase::Active,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Ours(machine) => machine.deadline(),
+            Self::Plain(plain) => plain.deadline(),
+        }
+    }
+
+    fn handle(&mut self, input: Input, now: Instant) -> Vec<Action> {
+        match self {
+            Self::Ours(machine) => machine.handle(input, now),
+            Self::Plain(plain) => plain.handle(input, now),
+        }
+    }
 }
 
 pub(crate) struct Host {
     pub setup: Setup,
     config: RouterConfig,
-    pub machine: Machine,
+    pub machine: Router,
     pub alive: bool,
     pub frozen: bool,
     inbox: Vec<Heard>,
@@ -91,6 +134,8 @@ pub(crate) struct Lan {
     /// Since when each direction is whole.
     pub whole_since: Vec<Vec<u64>>,
     wires: BTreeMap<(u64, u64), (usize, Heard)>,
+    /// A LAN delays frames, but keeps those between two hosts in order.
+    last_arrival: Vec<Vec<u64>>,
     frames: u64,
     trace: Vec<String>,
 }
@@ -107,6 +152,7 @@ impl Lan {
             cut: vec![vec![false; count]; count],
             whole_since: vec![vec![0; count]; count],
             wires: BTreeMap::new(),
+            last_arrival: vec![vec![0; count]; count],
             frames: 0,
             trace: Vec::new(),
         }
@@ -121,7 +167,7 @@ impl Lan {
 
     pub(crate) fn boot_as(&mut self, index: usize, start: Start) {
         let host = &mut self.hosts[index];
-        host.machine = Machine::new(&host.config);
+        host.machine = Router::new(&host.config, host.setup.plain);
         (host.alive, host.frozen, host.finished) = (true, false, false);
         host.inbox.clear();
         self.give(index, Input::Link(Link { up: true, source: Some(address(index)) }));
@@ -262,9 +308,11 @@ impl Lan {
             }
             let copies = 1 + u64::from(self.rng.chance(self.weather.duplicates_per_mille));
             for _ in 0..copies {
-                let delay = self.rng.range(50, self.weather.max_delay.max(51));
+                let at = self.now + self.rng.range(50, self.weather.max_delay.max(51));
+                let at = at.max(self.last_arrival[from][to]);
+                self.last_arrival[from][to] = at;
                 self.frames += 1;
-                self.wires.insert((self.now + delay, self.frames), (to, heard));
+                self.wires.insert((at, self.frames), (to, heard));
             }
         }
     }
@@ -307,7 +355,7 @@ impl Host {
             virtual_mac: false,
             group: None,
         };
-        let machine = Machine::new(&config);
+        let machine = Router::new(&config, setup.plain);
         Self {
             setup,
             config,

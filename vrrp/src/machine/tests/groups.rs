@@ -159,8 +159,14 @@ fn a_member_does_not_claim_while_another_hears_its_active() {
         pair.give(0, advert(200, 9));
     }
     assert_eq!(pair.phases(), [Backup; 2]);
-    // The gate opens, and a claim that waited for it is not late.
-    pair.give(0, advert(0, 9));
+    // The gate opens, and a claim that waited for it is not late, though the other one's peer was slow.
+    let slow = |priority| {
+        Input::Advert(Heard { source: host(9), priority: Priority(priority), interval: cs(100), version: Version::V3 })
+    };
+    pair.give(0, slow(200));
+    pair.run(ms(1000));
+    assert_eq!(pair.phases(), [Backup; 2]);
+    pair.give(0, slow(0));
     let out = pair.run(ms(61));
     assert_eq!(pair.phases(), [Active; 2]);
     assert!(!out.iter().any(|(_, action)| *action == Action::Count(Count::Late)));

@@ -17,11 +17,14 @@ fn carriers(family: Family) -> BoxedStrategy<Carrier> {
     }
 }
 
-fn lists(family: Family) -> BoxedStrategy<Vec<IpAddr>> {
-    match family {
-        Family::V4 => prop::collection::vec(any::<Ipv4Addr>().prop_map(IpAddr::V4), 1..=255).boxed(),
-        Family::V6 => prop::collection::vec(any::<Ipv6Addr>().prop_map(IpAddr::V6), 1..=255).boxed(),
-    }
+/// Mostly few; now and then as many as there can be.
+fn lists(family: Family) -> impl Strategy<Value = Vec<IpAddr>> {
+    let one = match family {
+        Family::V4 => any::<Ipv4Addr>().prop_map(IpAddr::V4).boxed(),
+        Family::V6 => any::<Ipv6Addr>().prop_map(IpAddr::V6).boxed(),
+    };
+    let length = prop_oneof![30 => 1..=6_usize, 1 => 250..=255_usize];
+    length.prop_flat_map(move |length| prop::collection::vec(one.clone(), length))
 }
 
 prop_compose! {
