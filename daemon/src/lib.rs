@@ -9,6 +9,7 @@ pub mod config;
 pub mod ha;
 pub mod keepalived;
 pub mod logging;
+pub mod privileges;
 pub mod process;
 pub mod reconcile;
 pub mod source;

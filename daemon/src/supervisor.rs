@@ -31,6 +31,7 @@ use crate::config::settings::{FD_HARD_LIMIT, MASTER_SOCKET, Purpose, hard_stop_c
 use crate::config::{Config, Manage};
 use crate::ha::report::VipReport;
 use crate::ha::{self, Ha};
+use crate::privileges::Ambient;
 use crate::reconcile::build::Builder;
 use crate::reconcile::{Nudge, Reconcile, ReconcileStatus};
 use crate::source::{SourceCommand, SourceStatus};
@@ -42,10 +43,10 @@ use crate::{certs, logging, process};
 ///
 /// # Errors
 /// When it cannot start, or when a task ended by itself.
-pub async fn run(config: Config, loader: Loader) -> anyhow::Result<()> {
+pub async fn run(config: Config, loader: Loader, ambient: Ambient) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let mut signals = Signals::new()?;
-    let installed = Installed::find()?;
+    let installed = Installed::find(ambient)?;
     let origin = Origin::new(&config)?;
     let (binary, features) = probe(&config).await?;
     let disk = directories(&config)?;

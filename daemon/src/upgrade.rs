@@ -13,11 +13,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::privileges::Ambient;
+
 /// What this process was started as.
 #[derive(Debug, Clone)]
 pub struct Installed {
     path: PathBuf,
     args: Vec<OsString>,
+    ambient: Ambient,
 }
 
 impl fmt::Display for Installed {
@@ -31,9 +34,9 @@ impl Installed {
     ///
     /// # Errors
     /// Where /proc is missing.
-    pub fn find() -> anyhow::Result<Self> {
+    pub fn find(ambient: Ambient) -> anyhow::Result<Self> {
         let path = std::env::current_exe().context("find out where this program is (is /proc mounted?)")?;
-        Ok(Self { path, args: std::env::args_os().skip(1).collect() })
+        Ok(Self { path, args: std::env::args_os().skip(1).collect(), ambient })
     }
 
     /// Whether the installed program runs at all.
@@ -53,6 +56,9 @@ impl Installed {
 
     /// Becomes it. Comes back only with the reason why not.
     pub fn execute(&self) -> anyhow::Error {
+        if let Err(capability) = self.ambient.restore() {
+            log::warn!("{self} is executed without {capability}: the kernel does not give it back");
+        }
         let why = Command::new(&self.path).args(&self.args).exec();
         anyhow::Error::new(why).context(format!("execute {self}"))
     }

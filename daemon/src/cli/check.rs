@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,6 +16,9 @@ use haproxy::check::Verdict;
 use haproxy::features::Features;
 use haproxy::preflight::{Running, preflight};
 use haproxy::render::Renderer;
+use ipnet::IpNet;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::sys::socket::SockaddrStorage;
 
 use crate::certs::default_certificate;
 use crate::config::origin::Origin;
@@ -62,6 +66,7 @@ pub async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         }
     }
     directories(&config, &mut findings);
+    floating(&config, &mut findings);
     let features = haproxy(&config, &mut findings).await;
     let running = tokio::net::UnixStream::connect(&config.admin.socket).await.is_ok();
     let snapshot = apps(&config, &mut findings).await;
@@ -109,6 +114,35 @@ fn directories(config: &Config, findings: &mut Findings) {
                 .bad(format!("{key}: {} cannot be written: {why}; make it, or run as its owner", existing.display())),
         }
     }
+}
+
+/// The interfaces of the virtual routers.
+fn floating(config: &Config, findings: &mut Findings) {
+    let interfaces: Vec<_> = getifaddrs().into_iter().flatten().collect();
+    for router in &config.vrrp {
+        let (name, interface) = (router.name(), &router.interface.0);
+        let mine: Vec<_> = interfaces.iter().filter(|entry| entry.interface_name == *interface).collect();
+        if mine.is_empty() {
+            findings.odd(format!("[[vrrp]] {name:?}: there is no interface {interface}: its router waits for it"));
+            continue;
+        }
+        let subnets: Vec<_> = mine.iter().filter_map(|entry| subnet(entry)).collect();
+        let alien = vrrp::outside(router, &subnets);
+        if alien.is_empty() {
+            findings.good(format!("[[vrrp]] {name:?}: on {interface}"));
+        }
+        alien.iter().for_each(|remark| findings.odd(remark));
+    }
+}
+
+/// The subnet of an address that is no single host's.
+fn subnet(entry: &InterfaceAddress) -> Option<IpNet> {
+    let ip = |storage: &SockaddrStorage| {
+        let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
+        v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))
+    };
+    let (address, mask) = (ip(entry.address.as_ref()?)?, ip(entry.netmask.as_ref()?)?);
+    IpNet::with_netmask(address, mask).ok().filter(|net| net.prefix_len() < net.max_prefix_len())
 }
 
 /// The HAProxy at hand, and whether it will do.

@@ -21,6 +21,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Config;
 use crate::config::load::ConfigError;
+use crate::privileges::Ambient;
 
 /// The load balancer for Marathon: follows apps, drives HAProxy.
 #[derive(Debug, Parser)]
@@ -48,10 +49,10 @@ enum Command {
     Import(import::ImportArgs),
 }
 
-/// Runs the command.
-pub async fn run(cli: Cli) -> ExitCode {
+/// Runs the command. `ambient`: what the daemon had before it was withheld from children.
+pub async fn run(cli: Cli, ambient: Ambient) -> ExitCode {
     let ended = match cli.command {
-        Command::Run(args) => run::run(args).await,
+        Command::Run(args) => run::run(args, ambient).await,
         Command::Render(args) => render::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Status(args) => status::run(args).await,

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
+use crate::config::vrrp;
+use crate::privileges::Ambient;
 use crate::{logging, supervisor};
 
 use super::flags::Flags;
@@ -30,13 +32,14 @@ enum Mode {
 ///
 /// # Errors
 /// When it cannot start, or a part of it failed.
-pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+pub async fn run(args: RunArgs, ambient: Ambient) -> anyhow::Result<ExitCode> {
     let mut flags = args.flags;
     flags.events = args.mode.map(|mode| mode == Mode::Sse);
     let loader = Loader::new(flags);
     let loaded = loader.load()?;
     logging::start(loaded.config.log.level)?;
     loaded.remarks.iter().for_each(|remark| log::warn!("{remark}"));
-    supervisor::run(loaded.config, loader).await?;
+    vrrp::remarks(&loaded.config.vrrp).iter().for_each(|remark| log::warn!("{remark}"));
+    supervisor::run(loaded.config, loader, ambient).await?;
     Ok(ExitCode::SUCCESS)
 }

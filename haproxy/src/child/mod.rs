@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::disk::{Disk, DiskError, Found};
 use crate::master::Master;
 
+mod grant;
 mod nofile;
 pub(crate) mod process;
 

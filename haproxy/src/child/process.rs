@@ -15,6 +15,8 @@ use nix::unistd::{Pid, getpgid};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
+use super::grant::granted;
+
 pub(super) use nix::sys::signal::Signal;
 
 #[derive(Debug)]
@@ -34,7 +36,7 @@ impl Process {
     pub(super) fn start<'a>(binary: &Path, args: impl IntoIterator<Item = &'a OsStr>) -> io::Result<Self> {
         let mut command = Command::new(binary);
         command.args(args).env_clear().stdin(Stdio::null()).process_group(0).kill_on_drop(false);
-        let child = command.spawn()?;
+        let child = granted(|| command.spawn())?;
         let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
         Ok(Self { pid, kind: Kind::Child(child) })
     }
