@@ -1,0 +1,126 @@
+//! A load balancer with keepalived and an HAProxy of a fixed configuration: what `baton` is compared with, and its peer.
+//!
+//! The real keepalived, one pair of processes a host, with its own files. Its configuration is [`Settings`], written by
+//! `config`. Whether it is Active is seen by the addresses that the host holds.
+
+mod config;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+
+pub use self::config::Settings;
+use super::front::Front;
+use super::host::Host;
+use super::process::Process;
+
+/// keepalived and HAProxy on a host.
+#[derive(Debug)]
+pub struct Keepalived {
+    host: Arc<Host>,
+    settings: Settings,
+    process: Option<Process>,
+    /// Its HAProxy.
+    pub front: Front,
+}
+
+impl Keepalived {
+    /// Starts both.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub fn start(host: &Arc<Host>, settings: Settings) -> anyhow::Result<Self> {
+        let front = Front::start(host)?;
+        let mut keepalived = Self { host: Arc::clone(host), settings, process: None, front };
+        keepalived.resume()?;
+        Ok(keepalived)
+    }
+
+    /// Where it runs.
+    pub fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// What it is told, from its next start on.
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// Starts keepalived again after `stop` or `kill`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn resume(&mut self) -> anyhow::Result<()> {
+        let dir = self.host.dir();
+        let check = dir.join("check");
+        std::fs::write(&check, format!("#!/bin/sh\nkill -0 $(cat {})\n", Front::pid_file(&self.host).display()))?;
+        std::fs::set_permissions(&check, std::fs::Permissions::from_mode(0o755))?;
+        std::fs::write(dir.join("keepalived.conf"), self.settings.render(self.host.name(), &check))?;
+        let path = |name: &str| dir.join(name).to_str().map(str::to_owned).context("a path in UTF-8");
+        let config = path("keepalived.conf")?;
+        let pids = [path("parent.pid")?, path("vrrp.pid")?, path("checkers.pid")?, path("bfd.pid")?];
+        // Only VRRP, in the foreground, its log to the console and not to syslog.
+        let args = ["-P", "-n", "-l", "-G", "-D", "-f", &config, "-p", &pids[0], "-r", &pids[1], "-c", &pids[2]];
+        let args = [&args[..], &["-b", &pids[3]]].concat();
+        self.process = Some(self.host.spawn("keepalived", "keepalived", &args)?);
+        Ok(())
+    }
+
+    /// Stops keepalived in order and waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.signal(Signal::SIGTERM)?;
+            process.wait(PATIENCE)?;
+        }
+        Ok(())
+    }
+
+    /// Asks keepalived to stop and does not wait.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn begin_stop(&self) -> anyhow::Result<()> {
+        self.process.as_ref().context("keepalived does not run")?.signal(Signal::SIGTERM)
+    }
+
+    /// Kills all of its processes at once; what it put on the interface stays.
+    pub fn kill(&mut self) {
+        // Dropping does it.
+        self.process = None;
+    }
+
+    /// Stops all of its processes where they are.
+    pub fn freeze(&self) {
+        if let Some(process) = &self.process {
+            process.signal_family(Signal::SIGSTOP);
+        }
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) {
+        if let Some(process) = &self.process {
+            process.signal_family(Signal::SIGCONT);
+        }
+    }
+
+    /// Lets it read its configuration again.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn reload(&self) -> anyhow::Result<()> {
+        self.process.as_ref().context("keepalived does not run")?.signal(Signal::SIGHUP)
+    }
+
+    /// What it logged since the host was made.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.host.dir().join("keepalived.log")).unwrap_or_default()
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
