@@ -11,9 +11,10 @@ use std::time::Duration;
 use e2e::lab::dissect::{Checksum, dissect};
 use e2e::lab::front::PORT;
 use e2e::lab::host::Host;
-use e2e::lab::keepalived::{Keepalived, Settings};
+use e2e::lab::keepalived::Keepalived;
 use e2e::lab::lan::{Lan, mac};
 use e2e::lab::probe::{Client, Probing};
+use e2e::lab::router::Router;
 
 /// Two load balancers and a client.
 struct Scene {
@@ -26,8 +27,8 @@ struct Scene {
 fn scene() -> Scene {
     let lan = Lan::new().unwrap();
     let host = |name: &str, address: &str| lan.host(name, &[address]).unwrap();
-    let one = Keepalived::start(&host("lb1", "10.77.0.11/24"), Settings::new(200, &[VIRTUAL])).unwrap();
-    let two = Keepalived::start(&host("lb2", "10.77.0.12/24"), Settings::new(100, &[VIRTUAL])).unwrap();
+    let one = Keepalived::start(&host("lb1", "10.77.0.11/24"), Router::new(200, &[VIRTUAL])).unwrap();
+    let two = Keepalived::start(&host("lb2", "10.77.0.12/24"), Router::new(100, &[VIRTUAL])).unwrap();
     let client = host("client", "10.77.0.50/24");
     one.host().until_holds(address(), true, PATIENCE).unwrap();
     two.host().until_holds(address(), false, PATIENCE).unwrap();

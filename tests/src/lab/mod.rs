@@ -14,8 +14,10 @@ pub mod host;
 pub mod keepalived;
 pub mod lan;
 mod leftover;
+pub mod node;
 pub mod probe;
 pub mod process;
+pub mod router;
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! A load balancer with keepalived and an HAProxy of a fixed configuration: what `baton` is compared with, and its peer.
 //!
-//! The real keepalived, one pair of processes a host, with its own files. Its configuration is [`Settings`], written by
-//! `config`. Whether it is Active is seen by the addresses that the host holds.
+//! The real keepalived, one pair of processes a host, with its own files. Its configuration is a [`Router`], written
+//! by `config`. Whether it is Active is seen by the addresses that the host holds.
 
 mod config;
 
@@ -12,16 +12,18 @@ use std::time::Duration;
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
 
-pub use self::config::Settings;
+use self::config::{Check, render};
 use super::front::Front;
 use super::host::Host;
 use super::process::Process;
+use super::router::Router;
 
 /// keepalived and HAProxy on a host.
 #[derive(Debug)]
 pub struct Keepalived {
     host: Arc<Host>,
-    settings: Settings,
+    router: Router,
+    check: Option<Duration>,
     process: Option<Process>,
     /// Its HAProxy.
     pub front: Front,
@@ -32,9 +34,9 @@ impl Keepalived {
     ///
     /// # Errors
     /// When one does not start.
-    pub fn start(host: &Arc<Host>, settings: Settings) -> anyhow::Result<Self> {
+    pub fn start(host: &Arc<Host>, router: Router) -> anyhow::Result<Self> {
         let front = Front::start(host)?;
-        let mut keepalived = Self { host: Arc::clone(host), settings, process: None, front };
+        let mut keepalived = Self { host: Arc::clone(host), router, check: None, process: None, front };
         keepalived.resume()?;
         Ok(keepalived)
     }
@@ -45,8 +47,13 @@ impl Keepalived {
     }
 
     /// What it is told, from its next start on.
-    pub fn settings_mut(&mut self) -> &mut Settings {
-        &mut self.settings
+    pub fn router_mut(&mut self) -> &mut Router {
+        &mut self.router
+    }
+
+    /// From its next start on, a script looks so often whether HAProxy lives; without one nobody does.
+    pub fn check_every(&mut self, interval: Duration) {
+        self.check = Some(interval);
     }
 
     /// Starts keepalived again after `stop` or `kill`.
@@ -55,10 +62,11 @@ impl Keepalived {
     /// When it cannot be started.
     pub fn resume(&mut self) -> anyhow::Result<()> {
         let dir = self.host.dir();
-        let check = dir.join("check");
-        std::fs::write(&check, format!("#!/bin/sh\nkill -0 $(cat {})\n", Front::pid_file(&self.host).display()))?;
-        std::fs::set_permissions(&check, std::fs::Permissions::from_mode(0o755))?;
-        std::fs::write(dir.join("keepalived.conf"), self.settings.render(self.host.name(), &check))?;
+        let script = dir.join("check");
+        std::fs::write(&script, format!("#!/bin/sh\nkill -0 $(cat {})\n", Front::pid_file(&self.host).display()))?;
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
+        let check = self.check.map(|interval| Check { script: &script, interval });
+        std::fs::write(dir.join("keepalived.conf"), render(&self.router, self.host.name(), check.as_ref()))?;
         let path = |name: &str| dir.join(name).to_str().map(str::to_owned).context("a path in UTF-8");
         let config = path("keepalived.conf")?;
         let pids = [path("parent.pid")?, path("vrrp.pid")?, path("checkers.pid")?, path("bfd.pid")?];
