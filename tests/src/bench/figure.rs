@@ -10,23 +10,34 @@ pub struct Figure {
     name: String,
     value: f64,
     unit: &'static str,
+    /// What another program took for the same: its name and milliseconds.
+    versus: Option<(&'static str, f64)>,
 }
 
 impl Figure {
     /// A time.
     pub fn millis(name: impl Into<String>, time: Duration) -> Self {
-        Self { name: name.into(), value: time.as_secs_f64() * 1_000.0, unit: "ms" }
+        Self { name: name.into(), value: time.as_secs_f64() * 1_000.0, unit: "ms", versus: None }
+    }
+
+    /// Beside it, the time that another program took for the same in the same run.
+    pub fn versus(self, whom: &'static str, time: Duration) -> Self {
+        Self { versus: Some((whom, time.as_secs_f64() * 1_000.0)), ..self }
     }
 
     /// A size, in millions of bytes.
     pub fn megabytes(name: impl Into<String>, bytes: f64) -> Self {
-        Self { name: name.into(), value: bytes / 1e6, unit: "MB" }
+        Self { name: name.into(), value: bytes / 1e6, unit: "MB", versus: None }
     }
 }
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "figure {} {:.1} {}", self.name, self.value, self.unit)
+        write!(f, "figure {} {:.1} {}", self.name, self.value, self.unit)?;
+        match self.versus {
+            Some((whom, millis)) => write!(f, " vs {whom} {millis:.1} ms"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -133,6 +144,10 @@ mod tests {
         assert!(!report.wants(&["b"]));
         report.give(&Figure::millis("a_1", Duration::from_micros(1_260))).unwrap();
         report.give(&Figure::megabytes("b", 1.0)).unwrap();
-        assert_eq!(String::from_utf8(figures).unwrap(), "figure a_1 1.3 ms\n");
+        report
+            .give(&Figure::millis("a_2", Duration::from_millis(2)).versus("other", Duration::from_millis(62)))
+            .unwrap();
+        let printed = String::from_utf8(figures).unwrap();
+        assert_eq!(printed, "figure a_1 1.3 ms\nfigure a_2 2.0 ms vs other 62.0 ms\n");
     }
 }

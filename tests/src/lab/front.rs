@@ -61,6 +61,11 @@ impl Front {
         Ok(())
     }
 
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
     /// Its process id, in a file of the host's directory: for a script that looks after it.
     pub fn pid_file(host: &Host) -> std::path::PathBuf {
         host.dir().join("haproxy.pid")

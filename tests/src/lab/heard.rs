@@ -71,7 +71,8 @@ impl Ear {
             let at = Instant::now();
             let packet = &buffer[..size];
             // Over IPv4 a raw socket gives the IP header, too.
-            let header = if self.four { usize::from(packet.first().copied().unwrap_or_default() & 0x0f) * 4 } else { 0 };
+            let header =
+                if self.four { usize::from(packet.first().copied().unwrap_or_default() & 0x0f) * 4 } else { 0 };
             if let Some([_, vrid, priority, ..]) = packet.get(header..) {
                 let heard = Heard { at, from: from.ip(), vrid: *vrid, priority: *priority };
                 if wanted(&heard) {

@@ -104,7 +104,11 @@ impl Host {
             // Nobody waits any more only where the test is ending.
             let _ = give.send(std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)));
         };
-        self.jobs.as_ref().expect("until it is dropped").send(Box::new(job)).expect("the host's thread lives as it does");
+        self.jobs
+            .as_ref()
+            .expect("until it is dropped")
+            .send(Box::new(job))
+            .expect("the host's thread lives as it does");
         match take.recv().expect("every job answers") {
             Ok(done) => done,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -194,7 +198,12 @@ impl Host {
         let began = Instant::now();
         while self.holds(address) != wanted {
             let not = if wanted { "" } else { " still" };
-            ensure!(began.elapsed() < patience, "{address} is{not} {}on {}", if wanted { "not " } else { "" }, self.name);
+            ensure!(
+                began.elapsed() < patience,
+                "{address} is{not} {}on {}",
+                if wanted { "not " } else { "" },
+                self.name
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(began.elapsed())

@@ -96,8 +96,18 @@ impl Node {
     /// # Errors
     /// When it does not end.
     pub fn stop(&mut self) -> anyhow::Result<()> {
+        if self.daemon.is_some() {
+            self.signal(Signal::SIGTERM)?;
+        }
+        self.end()
+    }
+
+    /// Waits for the end of a `baton` that was asked to stop.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn end(&mut self) -> anyhow::Result<()> {
         if let Some(mut daemon) = self.daemon.take() {
-            daemon.signal(Signal::SIGTERM)?;
             daemon.wait(PATIENCE)?;
         }
         Ok(())

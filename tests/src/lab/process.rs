@@ -34,8 +34,7 @@ impl Process {
 
     /// It and its descendants, children first.
     pub fn family(&self) -> Vec<Pid> {
-        let parents: Vec<(i32, Option<i32>)> =
-            leftover::processes().map(|pid| (pid, leftover::parent(pid))).collect();
+        let parents: Vec<(i32, Option<i32>)> = leftover::processes().map(|pid| (pid, leftover::parent(pid))).collect();
         let mut family = vec![self.pid().as_raw()];
         let mut known = 0;
         while known < family.len() {

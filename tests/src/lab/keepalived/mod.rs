@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use self::config::{Check, render};
 use super::front::Front;
-use super::host::Host;
+use super::host::{Host, kill_at_once};
 use super::process::Process;
 use super::router::Router;
 
@@ -82,8 +83,18 @@ impl Keepalived {
     /// # Errors
     /// When it does not end.
     pub fn stop(&mut self) -> anyhow::Result<()> {
+        if self.process.is_some() {
+            self.begin_stop()?;
+        }
+        self.end()
+    }
+
+    /// Waits for the end of a keepalived that was asked to stop.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn end(&mut self) -> anyhow::Result<()> {
         if let Some(mut process) = self.process.take() {
-            process.signal(Signal::SIGTERM)?;
             process.wait(PATIENCE)?;
         }
         Ok(())
@@ -99,22 +110,41 @@ impl Keepalived {
 
     /// Kills all of its processes at once; what it put on the interface stays.
     pub fn kill(&mut self) {
-        // Dropping does it.
+        kill_at_once(&self.pids());
+        // Dropping does the same for a child that is not in the files yet.
         self.process = None;
     }
 
     /// Stops all of its processes where they are.
     pub fn freeze(&self) {
-        if let Some(process) = &self.process {
-            process.signal_family(Signal::SIGSTOP);
-        }
+        self.signal_all(Signal::SIGSTOP);
     }
 
     /// Lets them go on.
     pub fn thaw(&self) {
-        if let Some(process) = &self.process {
-            process.signal_family(Signal::SIGCONT);
+        self.signal_all(Signal::SIGCONT);
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        for pid in self.pids() {
+            // One that has just ended needs none.
+            let _ = kill(pid, signal);
         }
+    }
+
+    /// The child that speaks VRRP and its parent, from their files: looking through all processes takes longer than some
+    /// advertisement intervals.
+    fn pids(&self) -> Vec<Pid> {
+        if self.process.is_none() {
+            return Vec::new();
+        }
+        let of = |name: &str| std::fs::read_to_string(self.host.dir().join(name)).ok()?.trim().parse().ok();
+        ["vrrp.pid", "parent.pid"].into_iter().filter_map(of).map(Pid::from_raw).collect()
+    }
+
+    /// Whether keepalived runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::is_running)
     }
 
     /// Lets it read its configuration again.

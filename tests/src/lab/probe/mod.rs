@@ -74,10 +74,12 @@ impl Client {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         // A thread started in the host's network stays in it.
-        let thread = host.run(move || std::thread::Builder::new().name("probe".to_owned()).spawn(move || {
-            hurry();
-            Prober::new(probing, theirs).work()
-        }));
+        let thread = host.run(move || {
+            std::thread::Builder::new().name("probe".to_owned()).spawn(move || {
+                hurry();
+                Prober::new(probing, theirs).work()
+            })
+        });
         Ok(Self { shared, thread: Some(thread.context("start the client")?) })
     }
 
