@@ -93,7 +93,7 @@ fn cables_can_be_pulled_and_die_one_way() {
     fresh.until_answered_by("lb2", 2, PATIENCE).unwrap();
     lan.plug(one.host()).unwrap();
     fresh.until_answered_by("lb1", 2, PATIENCE).unwrap();
-    lan.kill(one.host()).unwrap();
+    lan.kill(one.host(), &one.host().pids()).unwrap();
     assert!(one.host().pids().is_empty());
     fresh.until_answered_by("lb2", 2, PATIENCE).unwrap();
 }

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::capture::Capture;
@@ -76,11 +78,17 @@ impl Lan {
         self.switch.command("ip", &["link", "set", &port(host.name()), "up"]).map(drop)
     }
 
-    /// The host dies: its cable is dead and every process on it killed.
+    /// The host dies: its cable is dead and every process on it killed, at once.
+    ///
+    /// `known` are its processes, looked up before the moment that matters: that takes milliseconds.
     ///
     /// # Errors
     /// When a process does not end.
-    pub fn kill(&self, host: &Host) -> anyhow::Result<()> {
+    pub fn kill(&self, host: &Host, known: &[Pid]) -> anyhow::Result<()> {
+        for pid in known {
+            // None is to notice the cable and say or do something about it.
+            let _ = kill(*pid, Signal::SIGSTOP);
+        }
         self.unplug(host)?;
         host.kill_all()
     }

@@ -57,4 +57,8 @@ impl Player for Node {
         }
         Self::resume(self)
     }
+
+    fn log(&self) -> String {
+        Self::log(self)
+    }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use nix::unistd::Pid;
 
 use super::fault::Fault;
 use super::player::Player;
@@ -76,13 +77,14 @@ impl<P: Player> Pair<P> {
         let fresh = fresh.transpose()?;
         warm.until_answered_by([ONE, TWO][active], 100, PATIENCE)?;
 
+        let known = self.hosts[0].pids();
         let ear = &self.ears[1 - active];
         ear.drain();
         let heard = ear.next(PATIENCE, |heard| heard.priority > 0)?;
         let moment = heard.at + self.interval * phase / PHASES;
         std::thread::sleep(moment.saturating_duration_since(Instant::now()));
         let began = Instant::now();
-        self.strike()?;
+        self.strike(&known)?;
 
         let last = usize::from(!self.fault.ends_at_the_first());
         self.hosts[last].until_holds(ADDRESS, true, PATIENCE)?;
@@ -94,9 +96,9 @@ impl<P: Player> Pair<P> {
         Ok(cost)
     }
 
-    fn strike(&mut self) -> anyhow::Result<()> {
+    fn strike(&mut self, known: &[Pid]) -> anyhow::Result<()> {
         match self.fault {
-            Fault::HostDeath => self.lan.kill(&self.hosts[0]),
+            Fault::HostDeath => self.lan.kill(&self.hosts[0], known),
             Fault::Stop => self.one.begin_stop(),
             Fault::SigKill => self.one.kill(),
             Fault::SigStop => self.one.freeze(),
@@ -127,6 +129,7 @@ impl<P: Player> Pair<P> {
         wait_for(&format!("{} alone holds {ADDRESS}", active.name()), PATIENCE, || {
             active.holds(ADDRESS) && !backup.holds(ADDRESS)
         })
+        .with_context(|| format!("the log of lb1:\n{}", self.one.log()))
     }
 
     /// Watches the dead daemon's host until it has lost the address, as long as that may take.

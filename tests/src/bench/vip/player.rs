@@ -44,6 +44,9 @@ pub(super) trait Player: Sized {
 
     /// Makes both run as new, whatever became of them.
     fn renew(&mut self) -> anyhow::Result<()>;
+
+    /// What they logged.
+    fn log(&self) -> String;
 }
 
 impl Player for Keepalived {
@@ -99,6 +102,10 @@ impl Player for Keepalived {
             self.front.again()?;
         }
         Self::resume(self)
+    }
+
+    fn log(&self) -> String {
+        Self::log(self)
     }
 }
 

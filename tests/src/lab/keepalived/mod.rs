@@ -70,9 +70,14 @@ impl Keepalived {
         std::fs::write(dir.join("keepalived.conf"), render(&self.router, self.host.name(), check.as_ref()))?;
         let path = |name: &str| dir.join(name).to_str().map(str::to_owned).context("a path in UTF-8");
         let config = path("keepalived.conf")?;
-        let pids = [path("parent.pid")?, path("vrrp.pid")?, path("checkers.pid")?, path("bfd.pid")?];
+        for name in PID_FILES {
+            // A killed one leaves them behind, and a child that nobody has reaped yet counts as running.
+            let _ = std::fs::remove_file(dir.join(name));
+        }
+        let pids = PID_FILES.map(path);
+        let pids = pids.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
         // Only VRRP, in the foreground, its log to the console and not to syslog.
-        let args = ["-P", "-n", "-l", "-G", "-D", "-f", &config, "-p", &pids[0], "-r", &pids[1], "-c", &pids[2]];
+        let args = ["-P", "-n", "-l", "-G", "-D", "-f", &config, "-p", &pids[1], "-r", &pids[0], "-c", &pids[2]];
         let args = [&args[..], &["-b", &pids[3]]].concat();
         self.process = Some(self.host.spawn("keepalived", "keepalived", &args)?);
         Ok(())
@@ -138,8 +143,8 @@ impl Keepalived {
         if self.process.is_none() {
             return Vec::new();
         }
-        let of = |name: &str| std::fs::read_to_string(self.host.dir().join(name)).ok()?.trim().parse().ok();
-        ["vrrp.pid", "parent.pid"].into_iter().filter_map(of).map(Pid::from_raw).collect()
+        let of = |name: &&str| std::fs::read_to_string(self.host.dir().join(*name)).ok()?.trim().parse().ok();
+        PID_FILES[..2].iter().filter_map(of).map(Pid::from_raw).collect()
     }
 
     /// Whether keepalived runs.
@@ -160,5 +165,8 @@ impl Keepalived {
         std::fs::read_to_string(self.host.dir().join("keepalived.log")).unwrap_or_default()
     }
 }
+
+/// Of the child that speaks VRRP, its parent, and the children that we do not have.
+const PID_FILES: [&str; 4] = ["vrrp.pid", "parent.pid", "checkers.pid", "bfd.pid"];
 
 const PATIENCE: Duration = Duration::from_secs(5);
