@@ -46,8 +46,8 @@ fn a_planned_stop_of_keepalived_moves_the_address_and_costs_its_skew_time() {
     let log = probes.finish();
     assert_eq!(log.turns().iter().map(|name| &**name).collect::<Vec<_>>(), ["lb1", "lb2"]);
     // Skew_Time of priority 100 at 100 ms is 60.9 ms; the machine may be slow.
-    let gap = log.gap().as_millis();
-    assert!((55..=160).contains(&gap), "{gap} ms; the client was late by {:?}", log.latest);
+    let outage = log.outage().as_millis();
+    assert!((55..=160).contains(&outage), "{outage} ms; the client was late by {:?}", log.latest);
     assert!(log.lost() >= 20 && log.failures().is_empty(), "{} lost, {:?}", log.lost(), log.failures());
     assert!(two.host().holds(address()) && !one.host().holds(address()));
 

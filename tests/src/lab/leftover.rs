@@ -86,6 +86,9 @@ const PREFIX: &str = "baton-lan-";
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -96,6 +99,19 @@ mod tests {
         assert!(is_over(&format!("{pid}-{}", start.parse::<u64>().unwrap() + 1)), "the same id again");
         assert!(is_over("4194305-1"), "beyond the greatest id");
         assert!(!is_over("not-a-mark"));
+    }
+
+    #[test]
+    fn processes_of_ended_runs_are_killed_and_ours_are_kept() {
+        let sleep = |mark: &str| Command::new("sleep").arg("60").env(VARIABLE, mark).spawn().unwrap();
+        let (mut mine, mut theirs) = (sleep(&mark()), sleep("4194305-1"));
+        // Its environment is there once it is the new program.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        sweep();
+        assert_eq!(theirs.wait().unwrap().signal(), Some(9));
+        assert!(mine.try_wait().unwrap().is_none());
+        mine.kill().unwrap();
+        mine.wait().unwrap();
     }
 
     #[test]

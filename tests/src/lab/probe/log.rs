@@ -61,10 +61,22 @@ impl Log {
         self.latest = self.latest.max(by);
     }
 
-    /// The longest outage that the client saw: the time between two consecutive answers, less the spacing.
+    /// The longest time without an answer: between two consecutive ones, less the spacing. A server that answers late,
+    /// because the machine is busy, counts.
     pub fn gap(&self) -> Duration {
-        let answers: Vec<_> = self.answered().collect();
-        let between = answers.windows(2).map(|pair| pair[1].ended.saturating_duration_since(pair[0].ended));
+        self.longest(self.answered().map(|probe| probe.ended).collect())
+    }
+
+    /// The longest time in which a probe had to be sent to be answered never, or more than the patience later: between
+    /// two consecutive ones that were answered, less the spacing.
+    pub fn outage(&self) -> Duration {
+        let mut sent: Vec<_> = self.answered().map(|probe| probe.sent).collect();
+        sent.sort();
+        self.longest(sent)
+    }
+
+    fn longest(&self, times: Vec<Instant>) -> Duration {
+        let between = times.windows(2).map(|pair| pair[1].saturating_duration_since(pair[0]));
         between.max().unwrap_or_default().saturating_sub(self.spacing)
     }
 
@@ -132,7 +144,12 @@ mod tests {
         for (text, gap, lost) in [("aaaa", 0, 0), ("aa-bb", 2, 1), ("aa---b!b", 6, 4), ("----", 0, 4), ("", 0, 0)] {
             let log = log(text);
             assert_eq!((log.gap().as_millis(), log.lost()), (gap, lost), "{text}");
+            assert_eq!(log.outage(), log.gap(), "{text}");
         }
+        let mut late = log("aaaa");
+        late.probes[2].ended += Duration::from_millis(10);
+        late.probes[3].ended += Duration::from_millis(10);
+        assert_eq!((late.gap().as_millis(), late.outage().as_millis()), (10, 0));
     }
 
     #[test]
