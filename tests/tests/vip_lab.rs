@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,11 @@ use e2e::lab::dissect::{Checksum, dissect};
 use e2e::lab::front::PORT;
 use e2e::lab::host::Host;
 use e2e::lab::keepalived::Keepalived;
-use e2e::lab::lan::{Lan, mac};
+use e2e::lab::lan::{Lan, mac, wait_for};
+use e2e::lab::marathon::Marathon;
 use e2e::lab::probe::{Client, Probing};
 use e2e::lab::router::Router;
+use e2e::sim::Personality;
 
 /// Two load balancers and a client.
 struct Scene {
@@ -111,6 +114,54 @@ fn nothing_is_left_behind() {
     drop((probes, capture, one, two, client, lan));
     assert_eq!(namespaces.iter().map(|namespace| users(namespace)).sum::<usize>(), 0);
     assert!(!dirs.iter().any(|dir| dir.exists()), "{dirs:?}");
+}
+
+#[test]
+fn what_a_killed_run_left_is_gone_with_the_next() {
+    let mut run = Command::new(std::env::current_exe().unwrap());
+    run.args(["--exact", "cables_can_be_pulled_and_die_one_way"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut run = run.spawn().unwrap();
+    let prefix = format!("baton-lan-{}-", run.id());
+    let dirs = || {
+        let entries = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).count()
+    };
+    let running = || {
+        let lines = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("cmdline"));
+        lines.filter(|line| std::fs::read_to_string(line).is_ok_and(|text| text.contains(&prefix))).count()
+    };
+    // Two load balancers: an HAProxy and two processes of keepalived on each.
+    wait_for("the other run's processes", PATIENCE, || running() >= 6).unwrap();
+    run.kill().unwrap();
+    run.wait().unwrap();
+    wait_for("the kernel's end of them", PATIENCE, || running() == 0).unwrap();
+    assert!(dirs() > 0);
+    let _lan = Lan::new().unwrap();
+    assert_eq!(dirs(), 0);
+}
+
+#[test]
+fn a_simulated_marathon_is_a_host_with_its_agents() {
+    let lan = Lan::new().unwrap();
+    let marathon = Marathon::start(&lan, Personality::V1_8, 2).unwrap();
+    let client = lan.host("client", &["10.77.0.50/24"]).unwrap();
+    let app = serde_json::json!({
+        "id": "/web", "cmd": "serve", "cpus": 0.1, "mem": 32, "instances": 2, "portDefinitions": [{"port": 0}],
+    });
+    let tasks = marathon.ask(move |sim| async move {
+        sim.post_app(&app).unwrap();
+        assert!(sim.wait_settled(PATIENCE).await);
+        sim.instances("/web")
+    });
+    assert_eq!(tasks.len(), 2);
+    let url = format!("{}/v2/apps//web?embed=app.tasks", marathon.url());
+    let answer = client.command("curl", &["--silent", "--fail", &url]).unwrap();
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    for task in answer["app"]["tasks"].as_array().unwrap() {
+        let url = format!("http://{}:{}/", task["host"].as_str().unwrap(), task["ports"][0]);
+        let said = client.command("curl", &["--silent", "--fail", &url]).unwrap();
+        assert!(said.contains(task["id"].as_str().unwrap()), "{said}");
+    }
 }
 
 /// How many threads are in a network namespace and how many files hold it.

@@ -14,6 +14,7 @@ pub mod host;
 pub mod keepalived;
 pub mod lan;
 mod leftover;
+pub mod marathon;
 pub mod node;
 pub mod probe;
 pub mod process;

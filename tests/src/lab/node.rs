@@ -1,8 +1,8 @@
 //! A load balancer with `baton` and its HAProxy on a lab host, the two as units of their own.
 //!
 //! HAProxy is started here, as its unit does it, with what a package ships for the first boot; `baton` drives it by the
-//! master socket, and neither's life touches the other's. Every node serves one app, whose task is a responder on the
-//! node itself, so that the answer tells who has the virtual address.
+//! master socket, and neither's life touches the other's. A node serves one app, whose task is a responder on the node
+//! itself, so that the answer tells who has the virtual address; or it follows a Marathon.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -28,6 +28,8 @@ use super::router::Router;
 pub struct Node {
     host: Arc<Host>,
     router: Router,
+    /// Where the apps come from, as TOML.
+    source: String,
     /// What else stands in the configuration.
     more: String,
     daemon: Option<Process>,
@@ -36,23 +38,43 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts both and waits until the app is served; `more` is TOML behind the router's block.
+    /// Starts both and waits until the node says its name on [`PORT`]; `more` is TOML behind the router's block.
     ///
     /// # Errors
     /// When one does not start or nothing is served.
     pub fn start(host: &Arc<Host>, router: Router, more: &str) -> anyhow::Result<Self> {
-        let responder = Some(Responder::start(host)?);
-        let more = more.to_owned();
-        let mut node = Self { host: Arc::clone(host), router, more, daemon: None, haproxy: None, responder };
-        std::fs::create_dir_all(node.file("state/first"))?;
-        std::fs::create_dir_all(node.file("run"))?;
-        std::fs::write(node.file("state/first/haproxy.cfg"), FIRST_BOOT)?;
-        std::os::unix::fs::symlink("first", node.file("state/current"))?;
-        std::fs::write(node.file("apps.json"), app().to_string())?;
-        node.start_haproxy()?;
-        node.resume()?;
+        let file = host.dir().join("apps.json");
+        std::fs::write(&file, app().to_string())?;
+        let mut node = Self::new(host, router, format!("file = {file:?}"), more);
+        node.responder = Some(Responder::start(host)?);
+        node.launch()?;
         listens(host, PORT).with_context(|| node.log())?;
         Ok(node)
+    }
+
+    /// As `start`, but follows the Marathon at this address and serves its apps.
+    ///
+    /// # Errors
+    /// When one does not start or nothing is applied.
+    pub fn follow(host: &Arc<Host>, router: Router, marathon: &str, more: &str) -> anyhow::Result<Self> {
+        let mut node = Self::new(host, router, format!("urls = [{marathon:?}]"), more);
+        node.launch()?;
+        node.until("applied a configuration", |status| status["applied"]["at"].is_number())?;
+        Ok(node)
+    }
+
+    fn new(host: &Arc<Host>, router: Router, source: String, more: &str) -> Self {
+        let more = more.to_owned();
+        Self { host: Arc::clone(host), router, source, more, daemon: None, haproxy: None, responder: None }
+    }
+
+    fn launch(&mut self) -> anyhow::Result<()> {
+        std::fs::create_dir_all(self.file("state/first"))?;
+        std::fs::create_dir_all(self.file("run"))?;
+        std::fs::write(self.file("state/first/haproxy.cfg"), FIRST_BOOT)?;
+        std::os::unix::fs::symlink("first", self.file("state/current"))?;
+        self.start_haproxy()?;
+        self.resume()
     }
 
     /// Where it runs.
@@ -184,8 +206,8 @@ impl Node {
     }
 
     fn toml(&self) -> String {
-        let apps = self.file("apps.json");
-        let mut toml = format!("[marathon]\nfile = {apps:?}\ngroups = [\"*\"]\n\n[haproxy]\nmanage = \"systemd\"\n\n");
+        let source = &self.source;
+        let mut toml = format!("[marathon]\n{source}\ngroups = [\"*\"]\n\n[haproxy]\nmanage = \"systemd\"\n\n");
         // Writing to a string cannot fail.
         let _ = block(&self.router, &mut toml);
         toml + &self.more
