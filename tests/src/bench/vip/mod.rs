@@ -69,7 +69,11 @@ fn measure<P: Player>(
 /// A line about one run.
 fn told(cost: &Cost) -> String {
     let (warm, millis) = (&cost.warm, |time: Duration| time.as_secs_f64() * 1_000.0);
-    let mut text = format!("gap {:.1} ms, {} lost, {}", millis(warm.gap()), warm.lost(), warm.turns().join(" → "));
+    let mut text = format!("gap {:.1} ms, {} lost", millis(warm.gap()), warm.lost());
+    if warm.failed() > 0 {
+        text += &format!(" ({} by {})", warm.failed(), warm.failures().join(", "));
+    }
+    text += &format!(", {}", warm.turns().join(" → "));
     if let Some(fresh) = &cost.fresh {
         text += &format!("; fresh clients {} lost", fresh.lost());
     }

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use nix::unistd::Pid;
 
 use super::fault::Fault;
-use super::player::Player;
+use super::player::{CHECK, Player};
 use crate::lab::front::PORT;
 use crate::lab::heard::Ear;
 use crate::lab::host::Host;
@@ -77,6 +77,10 @@ impl<P: Player> Pair<P> {
         let fresh = fresh.transpose()?;
         warm.until_answered_by([ONE, TWO][active], 100, PATIENCE)?;
 
+        if self.fault == Fault::HaproxyKilled {
+            // A script looks once a second, from when the daemon was started: at another moment in each run.
+            std::thread::sleep(CHECK * phase / PHASES);
+        }
         let known = self.hosts[0].pids();
         let ear = &self.ears[1 - active];
         ear.drain();

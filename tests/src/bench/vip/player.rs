@@ -110,4 +110,4 @@ impl Player for Keepalived {
 }
 
 /// How often keepalived's script looks after HAProxy, as keepalived does by default.
-const CHECK: Duration = Duration::from_secs(1);
+pub(super) const CHECK: Duration = Duration::from_secs(1);

@@ -85,6 +85,12 @@ impl Log {
         self.probes.iter().filter(|probe| probe.answerer().is_none()).count()
     }
 
+    /// How many of the lost ones were refused, reset or answered with an error. A connection that is just being made as
+    /// the address moves is one: its second packet reaches a host that does not know of it.
+    pub fn failed(&self) -> usize {
+        self.probes.iter().filter(|probe| matches!(probe.outcome, Outcome::Failed(_))).count()
+    }
+
     /// From the last answer of `old` before the first one of `new` to that; none where `new` never answered.
     pub fn switch(&self, old: &str, new: &str) -> Option<Duration> {
         let first = self.answered().find(|probe| probe.answerer().is_some_and(|by| &**by == new))?;
@@ -158,6 +164,12 @@ mod tests {
         assert_eq!(log.turns().iter().map(|name| &**name).collect::<Vec<_>>(), ["a", "b", "a", "b"]);
         assert_eq!(log.switch("a", "b"), Some(Duration::from_millis(2)));
         assert_eq!(log.switch("a", "c"), None);
-        assert_eq!(log.failures().len(), 0);
+        assert_eq!((log.failures().len(), log.failed()), (0, 0));
+    }
+
+    #[test]
+    fn a_failure_is_no_silence() {
+        let log = log("a!-!b");
+        assert_eq!((log.lost(), log.failed(), log.failures().len()), (3, 2, 1));
     }
 }
