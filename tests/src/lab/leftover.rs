@@ -74,6 +74,11 @@ pub(super) fn parent(pid: i32) -> Option<i32> {
     field(pid, 4)
 }
 
+/// The CPU time of a process in clock ticks, its own and the kernel's on its behalf.
+pub(super) fn ticks(pid: i32) -> u64 {
+    [14, 15].into_iter().filter_map(|number| field::<u64>(pid, number)).sum()
+}
+
 /// A field of `/proc/PID/stat`, counted from 1; those after the name only.
 fn field<T: std::str::FromStr>(pid: i32, number: usize) -> Option<T> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -27,7 +27,7 @@ use super::router::Router;
 #[derive(Debug)]
 pub struct Node {
     host: Arc<Host>,
-    router: Router,
+    routers: Vec<Router>,
     /// Where the apps come from, as TOML.
     source: String,
     /// What else stands in the configuration.
@@ -43,9 +43,17 @@ impl Node {
     /// # Errors
     /// When one does not start or nothing is served.
     pub fn start(host: &Arc<Host>, router: Router, more: &str) -> anyhow::Result<Self> {
+        Self::start_all(host, vec![router], more)
+    }
+
+    /// As `start`, with many routers.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_all(host: &Arc<Host>, routers: Vec<Router>, more: &str) -> anyhow::Result<Self> {
         let file = host.dir().join("apps.json");
         std::fs::write(&file, app().to_string())?;
-        let mut node = Self::new(host, router, format!("file = {file:?}"), more);
+        let mut node = Self::new(host, routers, format!("file = {file:?}"), more);
         node.responder = Some(Responder::start(host)?);
         node.launch()?;
         listens(host, PORT).with_context(|| node.log())?;
@@ -57,15 +65,15 @@ impl Node {
     /// # Errors
     /// When one does not start or nothing is applied.
     pub fn follow(host: &Arc<Host>, router: Router, marathon: &str, more: &str) -> anyhow::Result<Self> {
-        let mut node = Self::new(host, router, format!("urls = [{marathon:?}]"), more);
+        let mut node = Self::new(host, vec![router], format!("urls = [{marathon:?}]"), more);
         node.launch()?;
         node.until("applied a configuration", |status| status["applied"]["at"].is_number())?;
         Ok(node)
     }
 
-    fn new(host: &Arc<Host>, router: Router, source: String, more: &str) -> Self {
+    fn new(host: &Arc<Host>, routers: Vec<Router>, source: String, more: &str) -> Self {
         let more = more.to_owned();
-        Self { host: Arc::clone(host), router, source, more, daemon: None, haproxy: None, responder: None }
+        Self { host: Arc::clone(host), routers, source, more, daemon: None, haproxy: None, responder: None }
     }
 
     fn launch(&mut self) -> anyhow::Result<()> {
@@ -83,8 +91,8 @@ impl Node {
     }
 
     /// What it is told, from its next start on.
-    pub fn router_mut(&mut self) -> &mut Router {
-        &mut self.router
+    pub fn routers_mut(&mut self) -> &mut Vec<Router> {
+        &mut self.routers
     }
 
     /// Starts `baton` again after `stop` or `kill`, and waits until it answers.
@@ -160,6 +168,11 @@ impl Node {
         (runs(&mut self.daemon), runs(&mut self.haproxy))
     }
 
+    /// The CPU time that `baton` has used.
+    pub fn cpu_time(&self) -> Duration {
+        self.daemon.as_ref().map(Process::cpu_time).unwrap_or_default()
+    }
+
     /// Its status, as `baton status --json` prints it.
     ///
     /// # Errors
@@ -208,8 +221,10 @@ impl Node {
     fn toml(&self) -> String {
         let source = &self.source;
         let mut toml = format!("[marathon]\n{source}\ngroups = [\"*\"]\n\n[haproxy]\nmanage = \"systemd\"\n\n");
-        // Writing to a string cannot fail.
-        let _ = block(&self.router, &mut toml);
+        for router in &self.routers {
+            // Writing to a string cannot fail.
+            let _ = block(router, &mut toml);
+        }
         toml + &self.more
     }
 
@@ -230,7 +245,7 @@ impl Drop for Node {
 
 /// The `[[vrrp]]` block.
 fn block(router: &Router, toml: &mut String) -> std::fmt::Result {
-    writeln!(toml, "[[vrrp]]\nname = \"public\"\ninterface = \"{INTERFACE}\"")?;
+    writeln!(toml, "[[vrrp]]\nname = {:?}\ninterface = \"{INTERFACE}\"", router.name)?;
     writeln!(toml, "virtual_router_id = {}\npriority = {}", router.vrid, router.priority)?;
     writeln!(toml, "version = {}\npreempt = {}", router.version, router.preempt)?;
     writeln!(toml, "advertisement_interval = \"{}ms\"", router.interval.as_millis())?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 
 use super::host::kill_at_once;
 use super::leftover;
@@ -97,6 +97,13 @@ impl Process {
             self.ended = !matches!(self.child.try_wait(), Ok(None));
         }
         !self.ended
+    }
+
+    /// The CPU time that it and its living descendants have used.
+    pub fn cpu_time(&self) -> Duration {
+        let ticks: u64 = self.family().into_iter().map(|pid| leftover::ticks(pid.as_raw())).sum();
+        let a_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
+        Duration::from_millis(ticks * 1_000 / a_second.unwrap_or(100))
     }
 
     /// Where it logs to.

@@ -9,6 +9,8 @@ use std::time::Duration;
 /// What a host is told, the rest at its defaults: preempting, multicast, v3 at 100 ms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Router {
+    /// What the configuration calls it.
+    pub name: String,
     /// VRRP's version, 2 or 3.
     pub version: u8,
     /// The Advertisement Interval: whole seconds for v2, centiseconds for v3.
@@ -33,6 +35,7 @@ impl Router {
     /// A router of this priority for these addresses.
     pub fn new(priority: u8, addresses: &[&str]) -> Self {
         Self {
+            name: "public".to_owned(),
             version: 3,
             interval: Duration::from_millis(100),
             vrid: 51,

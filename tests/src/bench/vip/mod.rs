@@ -3,9 +3,11 @@
 //! Gives `vip_gap_FAULT_INTERVAL`, the median of the longest gap between two answers (less the 2 ms between two
 //! probes) over ten runs, one for each tenth of the Advertisement Interval, and `…_max`; keepalived's stand beside.
 //! `keepalived_gap_…` are those alone. Where a dead or frozen daemon leaves its address behind, `vip_fence_…` tells
-//! until when, and `vip_fresh_…` what clients lose that come for the first time. About a quarter of an hour for all.
+//! until when, and `vip_fresh_…` what clients lose that come for the first time. `vip_load_100_routers` is the share of
+//! a core that an Active host with a hundred routers takes. About a quarter of an hour for all.
 
 mod fault;
+mod load;
 mod ours;
 mod pair;
 mod player;
@@ -46,7 +48,7 @@ pub(super) fn run(report: &mut Report<'_>, scale: usize) -> anyhow::Result<()> {
             }
         }
     }
-    Ok(())
+    load::run(report)
 }
 
 fn measure<P: Player>(
@@ -89,11 +91,10 @@ fn told(cost: &Cost) -> String {
 fn give(report: &mut Report<'_>, names: [String; 2], costs: &[Cost], beside: Option<&[Cost]>) -> anyhow::Result<()> {
     let gaps = |costs: &[Cost]| costs.iter().map(|cost| cost.warm.gap()).collect::<Samples>();
     for (name, of) in names.into_iter().zip([Samples::median, Samples::greatest]) {
-        let figure = Figure::millis(name, of(&gaps(costs)));
-        let beside = beside.map(|theirs| of(&gaps(theirs)));
+        let figure = |costs: &[Cost]| Figure::millis(name.clone(), of(&gaps(costs)));
         report.give(&match beside {
-            Some(time) => figure.versus(Keepalived::NAME, time),
-            None => figure,
+            Some(theirs) => figure(costs).versus(Keepalived::NAME, &figure(theirs)),
+            None => figure(costs),
         })?;
     }
     Ok(())
@@ -112,7 +113,8 @@ fn give_rest(report: &mut Report<'_>, names: [String; 2], ours: &[Cost], theirs:
     };
     let most = |costs: &[Cost]| costs.iter().filter_map(lost).collect::<Samples>().greatest();
     if ours.iter().any(|cost| cost.fresh.is_some()) {
-        report.give(&Figure::millis(fresh, most(ours)).versus(Keepalived::NAME, most(theirs)))?;
+        let figure = |costs: &[Cost]| Figure::millis(fresh.clone(), most(costs));
+        report.give(&figure(ours).versus(Keepalived::NAME, &figure(theirs)))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! keepalived.conf for one virtual router.
+//! keepalived.conf for some virtual routers.
 //!
 //! Rendered by [`Keepalived`](super::Keepalived) at each start.
 
@@ -16,21 +16,28 @@ pub(super) struct Check<'a> {
 }
 
 /// The text.
-pub(super) fn render(router: &Router, name: &str, check: Option<&Check<'_>>) -> String {
+pub(super) fn render(routers: &[Router], name: &str, check: Option<&Check<'_>>) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = write(router, &mut text, name, check);
+    let _ = global(&mut text, name, check);
+    for router in routers {
+        let _ = instance(router, &mut text, check.is_some());
+    }
     text
 }
 
-fn write(router: &Router, text: &mut String, name: &str, check: Option<&Check<'_>>) -> std::fmt::Result {
-    let version = router.version;
-    writeln!(text, "global_defs {{\n  router_id {name}\n  vrrp_version {version}\n  script_user root\n}}")?;
+fn global(text: &mut String, name: &str, check: Option<&Check<'_>>) -> std::fmt::Result {
+    writeln!(text, "global_defs {{\n  router_id {name}\n  script_user root\n}}")?;
     if let Some(check) = check {
         let (seconds, script) = (check.interval.as_secs_f64(), check.script.display());
         writeln!(text, "vrrp_script haproxy {{\n  script \"{script}\"\n  interval {seconds}\n  weight 0\n}}")?;
     }
-    writeln!(text, "vrrp_instance public {{\n  state BACKUP\n  interface {INTERFACE}")?;
+    Ok(())
+}
+
+fn instance(router: &Router, text: &mut String, checked: bool) -> std::fmt::Result {
+    writeln!(text, "vrrp_instance {} {{\n  state BACKUP\n  interface {INTERFACE}", router.name)?;
+    writeln!(text, "  version {}", router.version)?;
     writeln!(text, "  virtual_router_id {}\n  priority {}", router.vrid, router.priority)?;
     writeln!(text, "  advert_int {}", router.interval.as_secs_f64())?;
     if !router.preempt {
@@ -47,7 +54,7 @@ fn write(router: &Router, text: &mut String, name: &str, check: Option<&Check<'_
     if !router.excluded.is_empty() {
         block(text, "virtual_ipaddress_excluded", &router.excluded)?;
     }
-    if check.is_some() {
+    if checked {
         writeln!(text, "  track_script {{\n    haproxy\n  }}")?;
     }
     writeln!(text, "}}")
@@ -80,7 +87,6 @@ mod tests {
         let expected = "\
 global_defs {
   router_id lb1
-  vrrp_version 2
   script_user root
 }
 vrrp_script haproxy {
@@ -91,6 +97,7 @@ vrrp_script haproxy {
 vrrp_instance public {
   state BACKUP
   interface eth0
+  version 2
   virtual_router_id 51
   priority 200
   advert_int 1
@@ -114,13 +121,13 @@ vrrp_instance public {
   }
 }
 ";
-        assert_eq!(render(&router, "lb1", Some(&check)), expected);
+        assert_eq!(render(&[router], "lb1", Some(&check)), expected);
     }
 
     #[test]
     fn intervals_of_v3_are_fractions_of_seconds() {
         let router = Router { interval: Duration::from_millis(10), ..Router::new(100, &["fd77::100/64"]) };
-        let text = render(&router, "lb2", None);
+        let text = render(&[router], "lb2", None);
         assert!(text.contains("  advert_int 0.01\n"), "{text}");
     }
 }

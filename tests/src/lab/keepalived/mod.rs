@@ -1,7 +1,7 @@
 //! A load balancer with keepalived and an HAProxy of a fixed configuration: what `baton` is compared with, and its peer.
 //!
-//! The real keepalived, one pair of processes a host, with its own files. Its configuration is a [`Router`], written
-//! by `config`. Whether it is Active is seen by the addresses that the host holds.
+//! The real keepalived, one pair of processes a host, with its own files. Its configuration is made of
+//! [`Router`]s by `config`. Whether it is Active is seen by the addresses that the host holds.
 
 mod config;
 
@@ -23,7 +23,7 @@ use super::router::Router;
 #[derive(Debug)]
 pub struct Keepalived {
     host: Arc<Host>,
-    router: Router,
+    routers: Vec<Router>,
     check: Option<Duration>,
     process: Option<Process>,
     /// Its HAProxy.
@@ -36,8 +36,16 @@ impl Keepalived {
     /// # Errors
     /// When one does not start.
     pub fn start(host: &Arc<Host>, router: Router) -> anyhow::Result<Self> {
+        Self::start_all(host, vec![router])
+    }
+
+    /// As `start`, with many routers.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_all(host: &Arc<Host>, routers: Vec<Router>) -> anyhow::Result<Self> {
         let front = Front::start(host)?;
-        let mut keepalived = Self { host: Arc::clone(host), router, check: None, process: None, front };
+        let mut keepalived = Self { host: Arc::clone(host), routers, check: None, process: None, front };
         keepalived.resume()?;
         Ok(keepalived)
     }
@@ -48,8 +56,8 @@ impl Keepalived {
     }
 
     /// What it is told, from its next start on.
-    pub fn router_mut(&mut self) -> &mut Router {
-        &mut self.router
+    pub fn routers_mut(&mut self) -> &mut Vec<Router> {
+        &mut self.routers
     }
 
     /// From its next start on, a script looks so often whether HAProxy lives; without one nobody does.
@@ -67,7 +75,7 @@ impl Keepalived {
         std::fs::write(&script, format!("#!/bin/sh\nkill -0 $(cat {})\n", Front::pid_file(&self.host).display()))?;
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
         let check = self.check.map(|interval| Check { script: &script, interval });
-        std::fs::write(dir.join("keepalived.conf"), render(&self.router, self.host.name(), check.as_ref()))?;
+        std::fs::write(dir.join("keepalived.conf"), render(&self.routers, self.host.name(), check.as_ref()))?;
         let path = |name: &str| dir.join(name).to_str().map(str::to_owned).context("a path in UTF-8");
         let config = path("keepalived.conf")?;
         for name in PID_FILES {
@@ -135,6 +143,11 @@ impl Keepalived {
             // One that has just ended needs none.
             let _ = kill(pid, signal);
         }
+    }
+
+    /// The CPU time that its processes have used.
+    pub fn cpu_time(&self) -> Duration {
+        self.process.as_ref().map(Process::cpu_time).unwrap_or_default()
     }
 
     /// The child that speaks VRRP and its parent, from their files: looking through all processes takes longer than some
