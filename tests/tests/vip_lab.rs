@@ -54,8 +54,11 @@ fn a_planned_stop_of_keepalived_moves_the_address_and_costs_its_skew_time() {
     assert!(log.lost() >= 20 && log.failures().is_empty(), "{} lost, {:?}", log.lost(), log.failures());
     assert!(two.host().holds(address()) && !one.host().holds(address()));
 
-    let seen = dissect(&capture.finish().unwrap(), Checksum::PseudoHeader).unwrap();
+    let file = capture.finish().unwrap();
+    let seen = dissect(&file, Checksum::PseudoHeader).unwrap();
     assert_eq!(seen.faults(), Vec::<String>::new());
+    let otherwise = dissect(&file, Checksum::MessageOnly).unwrap();
+    assert_eq!(otherwise.faults().len(), seen.adverts.len(), "keepalived sends one of the two forms");
     let (old, new): (IpAddr, IpAddr) = ("10.77.0.11".parse().unwrap(), "10.77.0.12".parse().unwrap());
     let resigned = seen.adverts_from(old).last().unwrap();
     assert_eq!((resigned.priority, resigned.version, resigned.vrid), (0, 3, 51));
