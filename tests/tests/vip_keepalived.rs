@@ -14,6 +14,16 @@ fn over_multicast_at_100_ms() {
 }
 
 #[test]
+fn over_multicast_at_10_ms() {
+    play(&Case::new(Router { interval: Duration::from_millis(10), ..Router::new(0, &[ADDRESS]) }), PAIR);
+}
+
+#[test]
+fn over_unicast_ipv6() {
+    play(&Case { unicast: true, ..Case::new(Router::new(0, &["fe80::100/64", "fd77::100/64"])) }, PAIR);
+}
+
+#[test]
 fn over_unicast() {
     play(&Case { unicast: true, ..Case::new(Router::new(0, &[ADDRESS])) }, PAIR);
 }

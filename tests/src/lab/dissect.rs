@@ -123,7 +123,9 @@ impl Row<'_> {
         if !self.text("_ws.malformed").is_empty() {
             dissected.malformed.push(self.text("frame.number").parse()?);
         }
-        if !self.text("vrrp.version").is_empty() {
+        // An ICMP error quotes the packet that it complains about; such a row has the addresses of both.
+        let quoted = self.either("ip.src", "ipv6.src").contains(',');
+        if !self.text("vrrp.version").is_empty() && !quoted {
             dissected.adverts.push(self.advert(at)?);
         } else if self.truth("arp.isgratuitous") {
             dissected.announcements.push(Announcement {

@@ -2,8 +2,8 @@
 //!
 //! Made by [`Lan`](super::lan::Lan). What is to happen on the host is handed to its thread; processes and threads
 //! started there belong to the host. The namespace ends with the thread, the handle and the last process. A process
-//! that the host started is killed by the kernel when this one dies;
-//! `leftover` clears the rest.
+//! that the host started is killed by the kernel when this one dies; `leftover`
+//! clears the rest.
 #![allow(clippy::disallowed_methods, reason = "waits for real processes")]
 
 use std::fs::{self, File};

@@ -55,12 +55,11 @@ impl Player for Keepalived {
     const FENCE: Duration = Duration::from_secs(1);
 
     fn start(host: &Arc<Host>, router: Router, fault: Fault) -> anyhow::Result<Self> {
-        let mut keepalived = Self::start(host, router)?;
+        let mut keepalived = Self::prepare(host, vec![router])?;
         if fault == Fault::HaproxyKilled {
             keepalived.check_every(CHECK);
-            keepalived.stop()?;
-            keepalived.resume()?;
         }
+        Self::resume(&mut keepalived)?;
         Ok(keepalived)
     }
 

@@ -16,18 +16,22 @@ pub(super) struct Check<'a> {
 }
 
 /// The text.
-pub(super) fn render(routers: &[Router], name: &str, check: Option<&Check<'_>>) -> String {
+pub(super) fn render(routers: &[Router], name: &str, check: Option<&Check<'_>>, realtime: bool) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = global(&mut text, name, check);
+    let _ = global(&mut text, name, check, realtime);
     for router in routers {
         let _ = instance(router, &mut text, check.is_some());
     }
     text
 }
 
-fn global(text: &mut String, name: &str, check: Option<&Check<'_>>) -> std::fmt::Result {
-    writeln!(text, "global_defs {{\n  router_id {name}\n  script_user root\n}}")?;
+fn global(text: &mut String, name: &str, check: Option<&Check<'_>>, realtime: bool) -> std::fmt::Result {
+    writeln!(text, "global_defs {{\n  router_id {name}\n  script_user root")?;
+    if realtime {
+        writeln!(text, "  vrrp_rt_priority 50")?;
+    }
+    writeln!(text, "}}")?;
     if let Some(check) = check {
         let (seconds, script) = (check.interval.as_secs_f64(), check.script.display());
         writeln!(text, "vrrp_script haproxy {{\n  script \"{script}\"\n  interval {seconds}\n  weight 0\n}}")?;
@@ -88,6 +92,7 @@ mod tests {
 global_defs {
   router_id lb1
   script_user root
+  vrrp_rt_priority 50
 }
 vrrp_script haproxy {
   script \"/check\"
@@ -121,13 +126,13 @@ vrrp_instance public {
   }
 }
 ";
-        assert_eq!(render(&[router], "lb1", Some(&check)), expected);
+        assert_eq!(render(&[router], "lb1", Some(&check), true), expected);
     }
 
     #[test]
     fn intervals_of_v3_are_fractions_of_seconds() {
         let router = Router { interval: Duration::from_millis(10), ..Router::new(100, &["fd77::100/64"]) };
-        let text = render(&[router], "lb2", None);
+        let text = render(&[router], "lb2", None, false);
         assert!(text.contains("  advert_int 0.01\n"), "{text}");
     }
 }

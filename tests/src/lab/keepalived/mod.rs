@@ -25,6 +25,7 @@ pub struct Keepalived {
     host: Arc<Host>,
     routers: Vec<Router>,
     check: Option<Duration>,
+    realtime: bool,
     process: Option<Process>,
     /// Its HAProxy.
     pub front: Front,
@@ -36,18 +37,18 @@ impl Keepalived {
     /// # Errors
     /// When one does not start.
     pub fn start(host: &Arc<Host>, router: Router) -> anyhow::Result<Self> {
-        Self::start_all(host, vec![router])
-    }
-
-    /// As `start`, with many routers.
-    ///
-    /// # Errors
-    /// As `start`.
-    pub fn start_all(host: &Arc<Host>, routers: Vec<Router>) -> anyhow::Result<Self> {
-        let front = Front::start(host)?;
-        let mut keepalived = Self { host: Arc::clone(host), routers, check: None, process: None, front };
+        let mut keepalived = Self::prepare(host, vec![router])?;
         keepalived.resume()?;
         Ok(keepalived)
+    }
+
+    /// Starts HAProxy only; keepalived with `resume`, once it is set up.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn prepare(host: &Arc<Host>, routers: Vec<Router>) -> anyhow::Result<Self> {
+        let (host, front) = (Arc::clone(host), Front::start(host)?);
+        Ok(Self { host, routers, check: None, realtime: false, process: None, front })
     }
 
     /// Where it runs.
@@ -65,7 +66,12 @@ impl Keepalived {
         self.check = Some(interval);
     }
 
-    /// Starts keepalived again after `stop` or `kill`.
+    /// From its next start on it comes before other processes, as its manual advises for short intervals.
+    pub fn realtime(&mut self) {
+        self.realtime = true;
+    }
+
+    /// Starts keepalived, after `prepare`, `stop` or `kill`.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -75,7 +81,10 @@ impl Keepalived {
         std::fs::write(&script, format!("#!/bin/sh\nkill -0 $(cat {})\n", Front::pid_file(&self.host).display()))?;
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
         let check = self.check.map(|interval| Check { script: &script, interval });
-        std::fs::write(dir.join("keepalived.conf"), render(&self.routers, self.host.name(), check.as_ref()))?;
+        std::fs::write(
+            dir.join("keepalived.conf"),
+            render(&self.routers, self.host.name(), check.as_ref(), self.realtime),
+        )?;
         let path = |name: &str| dir.join(name).to_str().map(str::to_owned).context("a path in UTF-8");
         let config = path("keepalived.conf")?;
         for name in PID_FILES {
