@@ -153,7 +153,8 @@ impl Node {
 
     /// Kills `baton` without warning; HAProxy goes on.
     pub fn kill(&mut self) {
-        // Dropping does it.
+        // At once; dropping looks for its children first. One that has ended is what is wanted.
+        let _ = self.signal(Signal::SIGKILL);
         self.daemon = None;
     }
 
