@@ -61,9 +61,17 @@ fn measure<P: Player>(
     let mut pair = Pair::<P>::start(fault, interval).with_context(what)?;
     let mut costs = Vec::new();
     for phase in (0..PHASES).step_by(usize::try_from(step)?) {
-        let cost = pair.run(phase).with_context(what)?;
-        report.say(&format!("{}, phase {phase}: {}", what(), told(&cost)));
-        costs.push(cost);
+        let mut tries = Vec::new();
+        for _ in 0..TRIES {
+            let cost = pair.run(phase).with_context(what)?;
+            report.say(&format!("{}, phase {phase}: {}", what(), told(&cost)));
+            let quiet = cost.control.gap() <= QUIET;
+            tries.push(cost);
+            if quiet {
+                break;
+            }
+        }
+        costs.extend(tries.into_iter().min_by_key(|cost| cost.control.gap()));
     }
     Ok(costs)
 }
@@ -82,8 +90,8 @@ fn told(cost: &Cost) -> String {
     if let Some(fenced) = cost.fenced {
         text += &format!("; address gone after {:.0} ms", millis(fenced));
     }
-    if warm.latest > Duration::from_millis(1) {
-        text += &format!("; the client itself was up to {:.1} ms late", millis(warm.latest));
+    if cost.control.gap() > QUIET {
+        text += &format!("; disturbed: another server's gap is {:.1} ms", millis(cost.control.gap()));
     }
     text
 }
@@ -118,5 +126,10 @@ fn give_rest(report: &mut Report<'_>, names: [String; 2], ours: &[Cost], theirs:
     }
     Ok(())
 }
+
+/// A run is made again where the client also saw a gap of a server that nothing happened to: something else on the
+/// machine was in the way. The choice is by that server alone, and the same for both programs.
+const QUIET: Duration = Duration::from_millis(4);
+const TRIES: usize = 3;
 
 const INTERVALS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(10)];

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use super::fault::Fault;
 use super::player::{CHECK, Player};
-use crate::lab::front::PORT;
+use crate::lab::front::{Front, PORT};
 use crate::lab::heard::Ear;
 use crate::lab::host::Host;
 use crate::lab::lan::{Lan, wait_for};
@@ -34,6 +34,7 @@ pub(super) struct Pair<P> {
     stranger: Arc<Host>,
     // Only to be there.
     _two: P,
+    _witness: Front,
 }
 
 /// What one fault cost.
@@ -43,6 +44,8 @@ pub(super) struct Cost {
     pub(super) warm: Log,
     /// What a client saw that came for the first time, every time; only where the address stays behind.
     pub(super) fresh: Option<Log>,
+    /// What the same client saw meanwhile of a server that nothing happened to: gaps in it are the machine's.
+    pub(super) control: Log,
     /// When the dead daemon's host had lost the address, from the fault on.
     pub(super) fenced: Option<Duration>,
 }
@@ -58,7 +61,8 @@ impl<P: Player> Pair<P> {
         let one = P::start(&hosts[0], router(200), fault)?;
         let two = P::start(&hosts[1], router(100), fault)?;
         let (client, stranger) = (host("client", 50)?, host("stranger", 51)?);
-        let pair = Self { lan, fault, interval, one, hosts, ears, client, stranger, _two: two };
+        let witness = Front::start(&lan.host("witness", &[&format!("{WITNESS}/24")])?)?;
+        let pair = Self { lan, fault, interval, one, hosts, ears, client, stranger, _two: two, _witness: witness };
         pair.until_active(0)?;
         Ok(pair)
     }
@@ -75,6 +79,7 @@ impl<P: Player> Pair<P> {
         let warm = Client::start(&self.client, Probing::warm(TARGET))?;
         let fresh = self.fault.leaves_the_address().then(|| Client::start(&self.stranger, Probing::fresh(TARGET)));
         let fresh = fresh.transpose()?;
+        let control = Client::start(&self.client, Probing::warm(SocketAddr::new(WITNESS, PORT)))?;
         warm.until_answered_by([ONE, TWO][active], 100, PATIENCE)?;
 
         if self.fault == Fault::HaproxyKilled {
@@ -95,7 +100,8 @@ impl<P: Player> Pair<P> {
         warm.until_answered_by([ONE, TWO][last], 50, PATIENCE)?;
         let fenced = self.fault.leaves_the_address().then(|| self.until_fenced(began)).flatten();
         std::thread::sleep(self.fault.aftermath());
-        let cost = Cost { warm: warm.finish(), fresh: fresh.map(Client::finish), fenced };
+        let (warm, control) = (warm.finish(), control.finish());
+        let cost = Cost { warm, fresh: fresh.map(Client::finish), control, fenced };
         self.mend().context("make the hosts whole again")?;
         Ok(cost)
     }
@@ -153,6 +159,7 @@ pub(super) const PHASES: u32 = 10;
 const ONE: &str = "lb1";
 const TWO: &str = "lb2";
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 100));
+const WITNESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 60));
 const TARGET: SocketAddr = SocketAddr::new(ADDRESS, PORT);
 
 /// From the moment the hosts agree to the next fault.
