@@ -122,7 +122,6 @@ struct Steps {
 impl Steps {
     fn collect(&mut self, running: &Running, wanted: &LbState, features: &Features) -> Result<(), Reason> {
         routing(running, wanted)?;
-        frontends(&running.state, wanted)?;
         for (id, backend) in &wanted.backends {
             let now = running.state.backends.get(id).ok_or_else(|| Reason::NewBackend(id.clone()))?;
             let leaving = running.leaving.get(id);
@@ -134,6 +133,7 @@ impl Steps {
             }
             self.servers(id, now, leaving, backend, features)?;
         }
+        frontends(&running.state, wanted)?;
         for (id, backend) in running.state.backends.iter().filter(|(id, _)| !wanted.backends.contains_key(*id)) {
             let gone = backend.servers.iter().map(|server| Op::Drain { place: place(id, server) });
             self.down.extend(gone);
@@ -264,7 +264,8 @@ fn frontends(running: &LbState, wanted: &LbState) -> Result<(), Reason> {
             return Err(Reason::FrontendOptions(id.clone()));
         }
     }
-    let gone = running.frontends.keys().find(|id| !wanted.frontends.contains_key(*id) && wanted.backends.contains_key(*id));
+    let gone =
+        running.frontends.keys().find(|id| !wanted.frontends.contains_key(*id) && wanted.backends.contains_key(*id));
     gone.map_or(Ok(()), |id| Err(Reason::FrontendGone(id.clone())))
 }
 
@@ -275,4 +276,3 @@ fn place(backend: &BackendId, server: &Server) -> Place {
 /// From this many on, replacing a map of any size is cheaper than walking it for each entry that
 /// changes (measured on 2.6: 128 µs for each in 10,000, 21 ms for all).
 const SEARCHES: usize = 160;
-

@@ -171,7 +171,8 @@ impl Running {
 
     /// A server on its way out stays.
     fn stay(&mut self, place: &Place) {
-        let Some(server) = self.leaving.get_mut(&place.backend).and_then(|servers| servers.remove(&place.server)) else {
+        let Some(server) = self.leaving.get_mut(&place.backend).and_then(|servers| servers.remove(&place.server))
+        else {
             return;
         };
         if let Some(backend) = self.state.backends.get_mut(&place.backend) {
