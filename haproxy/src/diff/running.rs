@@ -94,8 +94,8 @@ impl Running {
             all.extend(leaving.values().chain(&known).map(|server| (server.name.as_str(), server)));
             let mut out = BTreeMap::new();
             for (name, seen) in seen {
-                let server = seen.server(name, all.get(name.as_str()).copied(), checked);
                 let wanted = planned.iter().any(|server| server.name == *name);
+                let server = seen.server(name, all.get(name.as_str()).copied(), checked && wanted);
                 if !wanted && server.admin != Admin::Ready {
                     out.insert(name.clone(), server);
                 } else {

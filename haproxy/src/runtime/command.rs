@@ -59,13 +59,19 @@ impl Command {
         Self::new("show info".to_owned(), Expect::Data)
     }
 
-    pub(super) fn show_servers(backend: Option<&BackendId>) -> Self {
-        let backend = backend.map(|id| format!(" {id}")).unwrap_or_default();
-        Self::new(format!("show servers state{backend}"), Expect::Data)
+    pub(super) fn show_servers() -> Self {
+        Self::new("show servers state".to_owned(), Expect::Data)
     }
 
-    pub(super) fn show_connections(backend: &BackendId) -> Self {
+    /// A backend's servers with its number. (What they say of connections leaves out mode tcp.)
+    pub(super) fn show_number(backend: &BackendId) -> Self {
         Self::new(format!("show servers conn {backend}"), Expect::Data)
+    }
+
+    /// Statistics of a backend's servers. Not by name, which would be the frontend's first, or taken
+    /// for a number if it begins with one.
+    pub(super) fn show_sessions(number: u32) -> Self {
+        Self::new(format!("show stat {number} 4 -1"), Expect::Data)
     }
 
     pub(super) fn show_map(map: &MapName) -> Self {

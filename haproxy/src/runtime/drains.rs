@@ -1,7 +1,7 @@
 //! The end of servers that are not wanted any more: in drain until their connections are through
 //! or their time is up, then deleted.
 //!
-//! Ticked by the reconcile loop with what HAProxy says about connections. Pure: time is an
+//! Ticked by the reconcile loop with what HAProxy says about their sessions. Pure: time is an
 //! argument, and what is to be done is an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,12 +98,12 @@ impl Drains {
         self.leaving.is_empty()
     }
 
-    /// The connections in use are these; who can go?
+    /// The sessions are these; who can go?
     pub fn tick(&mut self, sessions: &BTreeMap<Place, u32>, now: Instant) -> Vec<Removal> {
         let removal = |(place, until): (&Place, &Instant)| {
-            // Whom HAProxy does not list is gone, which deleting it will tell.
-            let idle = sessions.get(place).is_none_or(|used| *used == 0);
             let late = now >= *until;
+            // Whom HAProxy does not list is gone, which deleting it will tell.
+            let idle = sessions.get(place).map_or(!late, |count| *count == 0);
             (idle || late).then(|| Removal { place: place.clone(), cut: !idle })
         };
         let removals = self.leaving.iter().filter_map(removal).collect();

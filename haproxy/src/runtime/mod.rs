@@ -105,7 +105,7 @@ impl Client {
         self.bounded(ops.iter().map(entries).sum(), apply).await
     }
 
-    /// How many connections the servers of these backends have in use.
+    /// How many sessions the servers of these backends have.
     ///
     /// # Errors
     /// See [`RuntimeError`].
@@ -114,19 +114,26 @@ impl Client {
         worker: &Worker,
         backends: &BTreeSet<BackendId>,
     ) -> Result<BTreeMap<Place, u32>, RuntimeError> {
-        let commands: Vec<_> = backends.iter().map(Command::show_connections).collect();
         let ask = async {
             let (mut connection, _) = self.open(Some(worker)).await?;
+            let commands: Vec<_> = backends.iter().map(Command::show_number).collect();
+            let replies = connection.carry_out(&commands).await?;
+            let mut numbered = Vec::new();
+            for ((backend, command), reply) in backends.iter().zip(&commands).zip(&replies) {
+                let number = reply::number(reply).ok_or_else(|| RuntimeError::refused(command, reply))?;
+                numbered.extend(number.map(|number| (backend, Command::show_sessions(number))));
+            }
+            let (backends, commands): (Vec<_>, Vec<_>) = numbered.into_iter().unzip();
             let replies = connection.carry_out(&commands).await?;
             let mut sessions = BTreeMap::new();
-            for ((backend, command), reply) in backends.iter().zip(&commands).zip(&replies) {
-                let table = reply::connections(reply).ok_or_else(|| RuntimeError::refused(command, reply))?;
+            for ((backend, command), reply) in backends.into_iter().zip(&commands).zip(&replies) {
+                let table = reply::sessions(reply).ok_or_else(|| RuntimeError::refused(command, reply))?;
                 let place = |server| Place { backend: backend.clone(), server };
-                sessions.extend(table.into_iter().map(|(server, used)| (place(server), used)));
+                sessions.extend(table.into_iter().map(|(server, count)| (place(server), count)));
             }
             Ok(sessions)
         };
-        self.bounded(backends.len(), ask).await
+        self.bounded(backends.len() * 2, ask).await
     }
 
     /// Deletes servers that had their time.
@@ -156,7 +163,7 @@ impl Client {
         let maps = Map::ALL.map(Map::name);
         let read = async {
             let (mut connection, _) = self.open(Some(worker)).await?;
-            let mut commands = vec![Command::show_servers(None)];
+            let mut commands = vec![Command::show_servers()];
             commands.extend(maps.iter().map(Command::show_map));
             let replies = connection.carry_out(&commands).await?;
             let mut read = commands.iter().zip(&replies);

@@ -49,15 +49,26 @@ fn admin_of(flags: u32) -> Admin {
     }
 }
 
-/// Reads `show servers conn`: the connections in use by server name.
-pub(super) fn connections(reply: &str) -> Option<BTreeMap<String, u32>> {
+/// Reads `show servers conn` of one backend for the number HAProxy gave it; none without servers.
+pub(super) fn number(reply: &str) -> Option<Option<u32>> {
     let mut lines = reply.lines().filter(|line| !line.trim().is_empty());
-    let columns: Vec<&str> = lines.next()?.strip_prefix("# ")?.split_ascii_whitespace().collect();
-    let used = columns.iter().position(|column| *column == "used_cur")?;
+    lines.next().filter(|line| line.starts_with("# bkname/svname bkid/svid "))?;
+    let Some(line) = lines.next() else { return Some(None) };
+    let (number, _) = line.split_ascii_whitespace().nth(1)?.split_once('/')?;
+    number.parse().ok().map(Some)
+}
+
+/// Reads `show stat` of a backend's servers: sessions under way and waiting, by server name.
+pub(super) fn sessions(reply: &str) -> Option<BTreeMap<String, u32>> {
+    let mut lines = reply.lines().filter(|line| !line.trim().is_empty());
+    let columns: Vec<&str> = lines.next()?.strip_prefix("# ")?.split(',').collect();
+    let at = |name: &str| columns.iter().position(|column| *column == name);
+    let (server, queued, current) = (at("svname")?, at("qcur")?, at("scur")?);
     let row = |line: &str| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let (_, server) = fields.first()?.split_once('/')?;
-        Some((server.to_owned(), fields.get(used)?.parse().ok()?))
+        // None of these comes after a text that may hold a comma.
+        let fields: Vec<&str> = line.split(',').collect();
+        let number = |at: usize| fields.get(at)?.parse::<u32>().ok();
+        Some(((*fields.get(server)?).to_owned(), number(queued)?.saturating_add(number(current)?)))
     };
     lines.map(row).collect()
 }
