@@ -58,8 +58,14 @@ impl Features {
         self.version >= Version { major: 2, minor: 7, patch: 0 }
     }
 
-    /// Takes `cookie` in `add server`.
+    /// Takes `cookie` in `add server`: 3.0, and 2.8 since it was carried back.
     pub fn dynamic_cookies(&self) -> bool {
+        let Version { major, minor, patch } = self.version;
+        (major, minor) >= (3, 0) || ((major, minor) == (2, 8) && patch >= 25)
+    }
+
+    /// Finds the entry that `set map` and `del map` mean without walking the whole map.
+    pub fn indexed_maps(&self) -> bool {
         self.version >= Version { major: 3, minor: 0, patch: 0 }
     }
 

@@ -3,7 +3,8 @@
 //! The path of a change, each step a module: [`app`] (what Marathon says, as plain values) →
 //! [`labels`] (typed options) → [`compile`] (the wanted state, a [`model::LbState`]) →
 //! [`render`] (text) → [`bundle`] (sealed with its digest) → [`reload`] (check, pre-flight, write,
-//! reload, confirm). Everything up to `bundle` is pure and total: same input, same output, and an
+//! reload, confirm). Where what runs and what is wanted [`diff`] in nothing but servers and map entries,
+//! [`runtime`] changes the running process instead. Everything up to `bundle`, and `diff`, is pure and total: same input, same output, and an
 //! odd app becomes an [`issue::Issue`] instead of an error.
 //!
 //! Knows no Marathon JSON, no VRRP and no metrics library; logs nothing.
@@ -13,6 +14,7 @@ pub mod bundle;
 pub mod check;
 pub mod child;
 pub mod compile;
+pub mod diff;
 pub mod disk;
 pub mod features;
 pub mod issue;
@@ -24,4 +26,5 @@ pub mod names;
 pub mod preflight;
 pub mod reload;
 pub mod render;
+pub mod runtime;
 pub mod text;

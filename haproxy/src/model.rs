@@ -160,6 +160,47 @@ pub struct Server {
     pub addr: SocketAddr,
     /// The port its checks go to, where that is another one than the backend's check says.
     pub check_port: Option<u16>,
+    /// Its share of the traffic.
+    pub weight: Weight,
+    /// Which requests it gets at all.
+    pub admin: Admin,
+}
+
+/// A server's share beside the others of its backend, 0…256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Weight(u16);
+
+impl Weight {
+    /// No share at all.
+    pub const NONE: Self = Self(0);
+
+    /// A share; none above 256.
+    pub fn new(weight: u16) -> Option<Self> {
+        (weight <= 256).then_some(Self(weight))
+    }
+
+    /// The number.
+    pub fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+/// What an operator, or a deployment, lets a server do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Admin {
+    /// It takes its share.
+    #[default]
+    Ready,
+    /// Nothing new but requests whose cookie names it.
+    Drain,
+    /// Nothing at all; health checks pause.
+    Maint,
 }
 
 /// The routes of one host, in order of precedence; the first whose path matches takes the request.

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use crate::app::{Health, Instance, TaskState};
 use crate::issue::Issue;
-use crate::model::Server;
+use crate::model::{Admin, Server, Weight};
 use crate::names;
 
 use super::Policy;
@@ -48,7 +48,8 @@ pub(super) fn of(port: &ServicePort<'_>, policy: &Policy, issues: &mut Vec<Issue
         }
         let check_port = check_index.and_then(|index| task.ports.get(index).copied().flatten());
         let id = names::server_id(&name, &mut ids);
-        servers.push(Server { id, name, addr: SocketAddr::new(addr, number), check_port });
+        let addr = SocketAddr::new(addr, number);
+        servers.push(Server { id, name, addr, check_port, weight: Weight::default(), admin: Admin::Ready });
     }
     servers
 }

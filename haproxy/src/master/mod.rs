@@ -108,7 +108,8 @@ impl Master {
         Info::parse(&reply).ok_or_else(|| unknown(command, &reply))
     }
 
-    async fn ask(&self, command: &str, limit: Duration) -> Result<String, MasterError> {
+    /// One command, for the master or with a prefix for a worker, and all that is answered.
+    pub(crate) async fn ask(&self, command: &str, limit: Duration) -> Result<String, MasterError> {
         let slow = |_| MasterError::Slow { command: command.to_owned(), limit };
         tokio::time::timeout(limit, self.exchange(command)).await.map_err(slow)?
     }

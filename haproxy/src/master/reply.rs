@@ -115,7 +115,7 @@ impl Info {
         Digest::from_description(&self.description)
     }
 
-    pub(super) fn parse(reply: &str) -> Option<Self> {
+    pub(crate) fn parse(reply: &str) -> Option<Self> {
         let value = |key: &str| {
             reply.lines().find_map(|line| line.split_once(": ").filter(|(k, _)| k.eq_ignore_ascii_case(key)))
         };

@@ -3,17 +3,18 @@
 //! Called by the reconcile loop and by `baton render`; feeds `reload`. Pure: no clock, no files.
 //! The sections are the Tera templates beside this module, to be read as HAProxy configuration.
 
+pub(crate) mod maps;
+pub(crate) mod server;
 pub mod settings;
-mod view;
+pub(crate) mod view;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 use tera::{Context, Tera};
 
-use crate::bundle::{Bind, BindAddr, Draft, MapName, Owner};
+use crate::bundle::{Bind, BindAddr, Draft, Owner};
 use crate::compile::Reserved;
 use crate::model::{self, Frontend, LbState};
 use crate::text;
@@ -79,8 +80,8 @@ impl Renderer {
             page.section("backend", &BackendView::new(id, backend, https), Some(&backend.owner))?;
         }
         let mut out = page.out;
-        for (name, text) in [("routes.map", routes_map(state)), ("apps.map", apps_map(state))] {
-            out.maps.insert(MapName::parse(name).expect("a built-in name is a map's"), text);
+        for map in maps::Map::ALL {
+            out.maps.insert(map.name(), map.text(state));
         }
         for (id, backend) in &state.backends {
             out.owners.own_proxy(id.as_str(), bundle_owner(&backend.owner));
@@ -154,28 +155,6 @@ fn rules(state: &LbState) -> Vec<RuleView> {
         .filter(|(_, table)| table.ignore_case)
         .flat_map(|(host, table)| view::rules(host, table))
         .collect()
-}
-
-/// `‹host›/‹path› ‹backend›` for every route whose host a map can hold.
-fn routes_map(state: &LbState) -> String {
-    let mut map = String::new();
-    for (host, table) in state.routes.iter().filter(|(_, table)| !table.ignore_case) {
-        for route in &table.routes {
-            let path = route.path.as_ref().map_or("/", |path| path.as_str());
-            // Writing to a String cannot fail.
-            let _ = writeln!(map, "{host}{path} {}", route.backend);
-        }
-    }
-    map
-}
-
-/// `‹app id› ‹backend›` for every app that speaks HTTP.
-fn apps_map(state: &LbState) -> String {
-    let mut map = String::new();
-    for (app, backend) in &state.app_ids {
-        let _ = writeln!(map, "{} {backend}", app.as_str().to_ascii_lowercase());
-    }
-    map
 }
 
 const TEMPLATES: [(&str, &str); 10] = [

@@ -3,14 +3,12 @@
 //! Made by `render` section by section and thrown away. All text here comes from types that cannot
 //! hold a blank or a newline, so the templates escape nothing.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
-use crate::model::{Backend, BackendId, Frontend, HostTable, Server};
-use crate::names;
+use crate::model::{Backend, BackendId, Frontend, HostTable};
+use crate::render::server;
 use crate::render::settings::{Listen, Settings, Timeouts};
-use crate::text::{Host, PathPrefix};
+use crate::text::{BindAddr, Host, PathPrefix};
 
 /// `global` and `defaults`.
 #[derive(Serialize)]
@@ -146,7 +144,7 @@ pub(super) fn rules<'a>(host: &'a Host, table: &'a HostTable) -> impl Iterator<I
 }
 
 /// A service port's listener.
-#[derive(Serialize)]
+#[derive(PartialEq, Serialize)]
 pub(super) struct FrontendView {
     name: String,
     bind: String,
@@ -169,7 +167,7 @@ impl FrontendView {
 }
 
 /// A backend.
-#[derive(Serialize)]
+#[derive(PartialEq, Serialize)]
 pub(super) struct BackendView {
     name: String,
     mode: String,
@@ -187,19 +185,19 @@ pub(super) struct BackendView {
     servers: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(PartialEq, Serialize)]
 struct RedirectRootView {
     location: String,
     hosts: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(PartialEq, Serialize)]
 struct ProxypassView {
     host: Option<String>,
     regex: String,
 }
 
-#[derive(Serialize)]
+#[derive(PartialEq, Serialize)]
 struct RevproxyView {
     origin: String,
     prefix: String,
@@ -207,7 +205,7 @@ struct RevproxyView {
     path: String,
 }
 
-#[derive(Serialize)]
+#[derive(PartialEq, Serialize)]
 struct HttpCheckView {
     uri: String,
     timeout: u64,
@@ -239,43 +237,25 @@ impl BackendView {
                 .as_ref()
                 .and_then(|check| check.http.as_ref())
                 .map(|http| HttpCheckView { uri: http.uri.to_string(), timeout: http.timeout.as_secs() }),
-            servers: servers(backend),
+            servers: backend.servers.iter().map(|server| server::line(backend, server)).collect(),
         }
     }
 }
 
-/// The words of each server's line. Text and not values for the template, because in a large
-/// configuration nearly all lines are servers and values take three times as long.
-fn servers(backend: &Backend) -> Vec<String> {
-    let check = check(backend);
-    let words = |server: &Server| {
-        let mut line = format!("{} {} id {}", server.name, server.addr, server.id);
-        if backend.sticky {
-            line.push_str(" cookie ");
-            line.push_str(&names::cookie(&server.name));
-        }
-        line.push_str(&check);
-        let port = server.check_port.or_else(|| backend.check.as_ref()?.port).filter(|_| !check.is_empty());
-        if let Some(port) = port {
-            // Writing to a String cannot fail.
-            let _ = write!(line, " port {port}");
-        }
-        line
+/// Whether two backends of one name differ, as text, in nothing but their servers.
+pub(crate) fn same_options(id: &BackendId, a: &Backend, b: &Backend) -> bool {
+    // Any listener will do: it shows whether there is a redirect.
+    let https = Some(Listen { addr: BindAddr::Any, port: 443 });
+    let view = |backend: &Backend| {
+        let bare = Backend { servers: Vec::new(), ..backend.clone() };
+        BackendView::new(id, &bare, https)
     };
-    backend.servers.iter().map(words).collect()
+    a.auth == b.auth && server::shared(a) == server::shared(b) && view(a) == view(b)
 }
 
-/// The check words that all servers of a backend share.
-fn check(backend: &Backend) -> String {
-    match &backend.check {
-        None if backend.sticky => " check".to_owned(),
-        None => String::new(),
-        Some(check) => {
-            let tls = check.http.as_ref().is_some_and(|http| http.tls);
-            let tls = if tls { " check-ssl verify none" } else { "" };
-            format!(" check inter {}s fall {}{tls}", check.interval.as_secs(), check.fall)
-        }
-    }
+/// Whether two listeners of one name are the same text.
+pub(crate) fn same_listener(id: &BackendId, a: &Frontend, b: &Frontend) -> bool {
+    FrontendView::new(id, a) == FrontendView::new(id, b)
 }
 
 fn redirect_root(path: &PathPrefix, hosts: &[Host]) -> RedirectRootView {

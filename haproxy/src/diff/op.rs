@@ -1,0 +1,124 @@
+//! What can be changed in a running HAProxy without a reload.
+//!
+//! Made by [`super::diff`], carried out by `runtime`, and by [`super::Running`] on the model.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::bundle::MapName;
+use crate::model::{Admin, BackendId, Server, Weight};
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// A server that HAProxy does not have yet.
+    Add {
+        /// Its backend.
+        backend: BackendId,
+        /// The server.
+        server: Server,
+        /// Name, address, id and options, as on its line in the file.
+        words: String,
+        /// HAProxy checks it.
+        checked: bool,
+    },
+    /// A server is somewhere else.
+    Move {
+        /// Which.
+        place: Place,
+        /// Where it is now.
+        addr: SocketAddr,
+    },
+    /// A server's share.
+    Weigh {
+        /// Which.
+        place: Place,
+        /// Its share now.
+        weight: Weight,
+    },
+    /// What a server is let do.
+    Let {
+        /// Which.
+        place: Place,
+        /// What it may do now.
+        admin: Admin,
+        /// HAProxy checks it.
+        checked: bool,
+    },
+    /// Map entries.
+    Map {
+        /// Which map.
+        map: MapName,
+        /// What happens to it.
+        change: MapChange,
+    },
+    /// A server is not wanted any more: the beginning of its end, which `runtime::drains` brings.
+    Drain {
+        /// Which.
+        place: Place,
+    },
+}
+
+/// What happens to a map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MapChange {
+    /// A key that it does not have.
+    Add {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// Another value for a key that it has.
+    Set {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// A key goes.
+    Del {
+        /// The key.
+        key: String,
+    },
+    /// All entries at once, in one step for those who look something up.
+    Swap {
+        /// The entries.
+        entries: Vec<(String, String)>,
+    },
+}
+
+/// A server by the names that HAProxy knows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Its backend.
+    pub backend: BackendId,
+    /// Its name.
+    pub server: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.backend, self.server)
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Add { backend, server, .. } => write!(f, "add server {backend}/{} at {}", server.name, server.addr),
+            Self::Move { place, addr } => write!(f, "move server {place} to {addr}"),
+            Self::Weigh { place, weight } => write!(f, "give server {place} weight {}", weight.get()),
+            Self::Let { place, admin: Admin::Ready, .. } => write!(f, "enable server {place}"),
+            Self::Let { place, admin: Admin::Drain, .. } => write!(f, "put server {place} in drain"),
+            Self::Let { place, admin: Admin::Maint, .. } => write!(f, "put server {place} in maintenance"),
+            Self::Drain { place } => write!(f, "remove server {place}"),
+            Self::Map { map, change } => match change {
+                MapChange::Add { key, value } => write!(f, "add {key} {value} to {}", map.as_str()),
+                MapChange::Set { key, value } => write!(f, "change {key} to {value} in {}", map.as_str()),
+                MapChange::Del { key } => write!(f, "take {key} from {}", map.as_str()),
+                MapChange::Swap { entries } => write!(f, "replace {}, {} entries", map.as_str(), entries.len()),
+            },
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What a running HAProxy has, as far as we know: the state it was loaded with and what was
+//! changed since.
+//!
+//! Held by the reconcile loop, one for each worker that becomes current; compared by [`super::diff`].
+//! It can hold more than is wanted: servers on their way out, and backends whose app is gone, empty
+//! until the next reload takes them away.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::{MapChange, Op, Place};
+use crate::bundle::MapName;
+use crate::model::{Admin, BackendId, LbState, Server, Weight};
+use crate::render::maps::Map;
+use crate::render::server;
+use crate::text::Host;
+
+/// What HAProxy runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// The frontends and backends it was loaded with, and the servers it has now.
+    pub(super) state: LbState,
+    /// The servers that are not wanted any more and not yet gone.
+    pub(super) leaving: BTreeMap<BackendId, BTreeMap<String, Server>>,
+    /// The maps, by what a lookup finds.
+    pub(super) maps: BTreeMap<MapName, BTreeMap<String, String>>,
+    /// The maps are those of `state`'s routes and app ids: equal ones need no further look.
+    published: bool,
+    /// It was loaded with a lookup for wildcard hosts.
+    pub(super) wildcards: bool,
+}
+
+impl Running {
+    /// A worker that has just been loaded with the file for `state`.
+    pub fn loaded(state: LbState) -> Self {
+        let maps = Map::ALL.into_iter().map(|map| (map.name(), map.entries(&state))).collect();
+        let wildcards = state.routes.keys().any(Host::is_wildcard);
+        Self { state, leaving: BTreeMap::new(), maps, published: true, wildcards }
+    }
+
+    /// The operations that lead to `wanted` were all carried out.
+    pub fn applied(&mut self, ops: &[Op], wanted: &LbState) {
+        for op in ops {
+            self.apply(op);
+        }
+        self.state.routes.clone_from(&wanted.routes);
+        self.state.app_ids.clone_from(&wanted.app_ids);
+        self.published = true;
+    }
+
+    /// The server is gone from HAProxy.
+    pub fn gone(&mut self, place: &Place) {
+        if let Some(servers) = self.leaving.get_mut(&place.backend) {
+            servers.remove(&place.server);
+            if servers.is_empty() {
+                self.leaving.remove(&place.backend);
+            }
+        }
+    }
+
+    /// The servers that are on their way out.
+    pub fn leaving(&self) -> impl Iterator<Item = Place> {
+        self.leaving.iter().flat_map(|(backend, servers)| {
+            servers.keys().map(|server| Place { backend: backend.clone(), server: server.clone() })
+        })
+    }
+
+    /// How many backends are empty because nobody wants them: a reload would free them.
+    pub fn retired(&self, wanted: &LbState) -> usize {
+        self.state.backends.keys().filter(|id| !wanted.backends.contains_key(*id)).count()
+    }
+
+    /// The servers of a backend as they are now, those on their way out not among them.
+    pub fn servers(&self, backend: &BackendId) -> &[Server] {
+        self.state.backends.get(backend).map_or(&[], |backend| &backend.servers)
+    }
+
+    /// The entries of a map as they are now.
+    pub fn map(&self, map: &MapName) -> Option<&BTreeMap<String, String>> {
+        self.maps.get(map)
+    }
+
+    /// What was read back replaces what was assumed. `wanted` tells what a server is like that was
+    /// added without an answer; one that nobody knows counts as unwanted.
+    pub fn correct(&mut self, seen: &BTreeMap<String, BTreeMap<String, Seen>>, wanted: &LbState) {
+        let nothing = BTreeMap::new();
+        for (id, backend) in &mut self.state.backends {
+            let seen = seen.get(id.as_str()).unwrap_or(&nothing);
+            let checked = server::is_checked(backend);
+            let leaving = self.leaving.remove(id).unwrap_or_default();
+            let known: Vec<Server> = std::mem::take(&mut backend.servers);
+            let planned = wanted.backends.get(id).map_or(&[][..], |backend| &backend.servers);
+            let mut all: BTreeMap<&str, &Server> = planned.iter().map(|s| (s.name.as_str(), s)).collect();
+            all.extend(leaving.values().chain(&known).map(|server| (server.name.as_str(), server)));
+            let mut out = BTreeMap::new();
+            for (name, seen) in seen {
+                let wanted = planned.iter().any(|server| server.name == *name);
+                let server = seen.server(name, all.get(name.as_str()).copied(), checked && wanted);
+                if !wanted && server.admin != Admin::Ready {
+                    out.insert(name.clone(), server);
+                } else {
+                    backend.servers.push(server);
+                }
+            }
+            if !out.is_empty() {
+                self.leaving.insert(id.clone(), out);
+            }
+        }
+    }
+
+    /// As [`Self::correct`], for one map.
+    pub fn correct_map(&mut self, map: MapName, entries: BTreeMap<String, String>) {
+        self.maps.insert(map, entries);
+        self.published = false;
+    }
+
+    /// Whether a map is already the one of `wanted`, as far as that can be told quickly.
+    pub(super) fn published(&self, map: Map, wanted: &LbState) -> bool {
+        self.published
+            && match map {
+                Map::Routes => self.state.routes == wanted.routes,
+                Map::Apps => self.state.app_ids == wanted.app_ids,
+            }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Add { backend, server, .. } => {
+                if let Some(backend) = self.state.backends.get_mut(backend) {
+                    backend.servers.push(server.clone());
+                }
+            }
+            Op::Move { place, addr } => self.change(place, |server| server.addr = *addr),
+            Op::Weigh { place, weight } => self.change(place, |server| server.weight = *weight),
+            Op::Let { place, admin, .. } => {
+                self.stay(place);
+                self.change(place, |server| server.admin = *admin);
+            }
+            Op::Drain { place } => self.leave(place),
+            Op::Map { map, change } => {
+                let entries = self.maps.entry(map.clone()).or_default();
+                match change {
+                    MapChange::Add { key, value } | MapChange::Set { key, value } => {
+                        entries.insert(key.clone(), value.clone());
+                    }
+                    MapChange::Del { key } => drop(entries.remove(key)),
+                    MapChange::Swap { entries: new } => *entries = new.iter().cloned().collect(),
+                }
+            }
+        }
+    }
+
+    /// Changes a server, on its way out or not.
+    fn change(&mut self, place: &Place, change: impl FnOnce(&mut Server)) {
+        let here = self.state.backends.get_mut(&place.backend).map(|backend| &mut backend.servers);
+        let here = here.and_then(|servers| servers.iter_mut().find(|server| server.name == place.server));
+        let leaving = self.leaving.get_mut(&place.backend).and_then(|servers| servers.get_mut(&place.server));
+        if let Some(server) = here.or(leaving) {
+            change(server);
+        }
+    }
+
+    /// A server starts on its way out.
+    fn leave(&mut self, place: &Place) {
+        let Some(backend) = self.state.backends.get_mut(&place.backend) else { return };
+        if let Some(at) = backend.servers.iter().position(|server| server.name == place.server) {
+            let server = backend.servers.remove(at);
+            self.leaving.entry(place.backend.clone()).or_default().insert(place.server.clone(), server);
+        }
+    }
+
+    /// A server on its way out stays.
+    fn stay(&mut self, place: &Place) {
+        let Some(server) = self.leaving.get_mut(&place.backend).and_then(|servers| servers.remove(&place.server))
+        else {
+            return;
+        };
+        if let Some(backend) = self.state.backends.get_mut(&place.backend) {
+            backend.servers.push(server);
+        }
+        if self.leaving.get(&place.backend).is_some_and(BTreeMap::is_empty) {
+            self.leaving.remove(&place.backend);
+        }
+    }
+}
+
+/// A server as HAProxy shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its id.
+    pub id: u16,
+    /// Where it is.
+    pub addr: SocketAddr,
+    /// Its share.
+    pub weight: Weight,
+    /// What it is let do.
+    pub admin: Admin,
+    /// HAProxy has checks of it switched on.
+    pub checked: bool,
+}
+
+impl Seen {
+    /// One whose checks ought to run and do not counts as in maintenance: enabling it mends both.
+    fn server(&self, name: &str, known: Option<&Server>, checked: bool) -> Server {
+        let Self { id, addr, mut weight, mut admin, .. } = *self;
+        if checked && !self.checked {
+            admin = Admin::Maint;
+        }
+        // The file says drain by a weight of nothing.
+        if let Some(known) = known.filter(|known| known.admin == Admin::Drain && admin == Admin::Ready)
+            && weight == Weight::NONE
+        {
+            (weight, admin) = (known.weight, Admin::Drain);
+        }
+        let check_port = known.and_then(|server| server.check_port);
+        Server { name: name.to_owned(), id, addr, check_port, weight, admin }
+    }
+}

@@ -1,0 +1,16 @@
+//! Changes a real HAProxy while it runs and watches what clients see, in a directory of its own on
+//! loopback.
+#![allow(clippy::disallowed_methods, reason = "real processes in real time")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod drain;
+mod figures;
+mod lab;
+mod origin;
+mod routes;
+mod servers;
+mod trouble;
+mod workers;
