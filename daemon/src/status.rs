@@ -84,12 +84,16 @@ pub struct AppliedReport {
     pub revision: u64,
     /// When it was confirmed.
     pub at: Option<f64>,
-    /// How it was applied: `start` or `reload`.
+    /// How it was applied: `start`, `reload` or `runtime`.
     pub how: Option<String>,
     /// How long that took, in milliseconds, from the check to the confirmation.
     pub took_ms: Option<f64>,
     /// Workers of earlier configurations that still had connections after the last reload.
     pub old_workers: usize,
+    /// Servers that finish their connections before they go.
+    pub draining: usize,
+    /// Changes applied at run time since start.
+    pub runtime: u64,
     /// Configurations applied by reload since start.
     pub reloads: u64,
     /// Attempts that did not succeed since start.

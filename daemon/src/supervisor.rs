@@ -78,6 +78,7 @@ pub async fn run(config: Config, loader: Loader, ambient: Ambient) -> anyhow::Re
     let reconcile = Reconcile {
         reloader: Reloader::new(&binary, disk.clone(), &socket, Times::default()),
         builder: builder(&config, &features)?,
+        features: features.clone(),
         config: config_view,
         snapshots: snapshot,
         nudges: nudge_inbox,

@@ -88,8 +88,8 @@ fn table(report: &Report, now: f64) -> String {
     rows.push((
         "changes",
         format!(
-            "{} by reload, {} attempts failed, {} old workers with connections",
-            applied.reloads, applied.failures, applied.old_workers
+            "{} at run time, {} by reload, {} attempts failed, {} servers draining, {} old workers with connections",
+            applied.runtime, applied.reloads, applied.failures, applied.draining, applied.old_workers
         ),
     ));
     for (app, said) in &applied.left_out {

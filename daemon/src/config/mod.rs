@@ -47,6 +47,7 @@ impl Config {
             ("haproxy.binary", new.binary != old.binary),
             ("haproxy.state_dir", new.state_dir != old.state_dir),
             ("haproxy.run_dir", new.run_dir != old.run_dir),
+            ("haproxy.drain_timeout", new.drain_timeout != old.drain_timeout),
             ("haproxy.settle", new.settle != old.settle),
             ("haproxy.min_reload_spacing", new.min_reload_spacing != old.min_reload_spacing),
             ("admin.socket", self.admin.socket != running.admin.socket),
@@ -62,6 +63,7 @@ impl Config {
         self.haproxy.binary.clone_from(&old.binary);
         self.haproxy.state_dir.clone_from(&old.state_dir);
         self.haproxy.run_dir.clone_from(&old.run_dir);
+        self.haproxy.drain_timeout = old.drain_timeout;
         self.haproxy.settle = old.settle;
         self.haproxy.min_reload_spacing = old.min_reload_spacing;
         self.admin = running.admin.clone();
@@ -203,6 +205,8 @@ pub struct Haproxy {
     pub hard_stop_after: Time,
     /// How many reloads an old worker may outlive.
     pub max_old_workers: u32,
+    /// How long a server that goes may finish its connections.
+    pub drain_timeout: Time,
     /// How long to wait for more changes before applying one by reload.
     pub settle: Time,
     /// The least time between two reloads.
@@ -234,6 +238,7 @@ impl Default for Haproxy {
             default_options: ["dontlognull", "http-server-close", "redispatch"].map(Token::known).to_vec(),
             hard_stop_after: Time::seconds(3_660),
             max_old_workers: 50,
+            drain_timeout: Time::seconds(30),
             settle: Time::millis(10),
             min_reload_spacing: Time::millis(250),
         }

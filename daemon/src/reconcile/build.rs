@@ -44,6 +44,13 @@ pub struct Built {
     pub issues: Vec<Issue>,
 }
 
+/// What HAProxy is to do.
+pub(super) struct Wanted {
+    pub(super) state: LbState,
+    /// What is wrong with whom.
+    pub(super) issues: Vec<Issue>,
+}
+
 impl Builder {
     /// Everything the apps want.
     ///
@@ -58,6 +65,19 @@ impl Builder {
     /// # Errors
     /// When a template fails: no app can cause that.
     pub(super) fn build_without(&self, snapshot: &Snapshot, left_out: &LeftOut) -> anyhow::Result<Built> {
+        let Wanted { state, issues } = self.state(snapshot, left_out);
+        let settings = settings(&self.config, self.purpose, self.prometheus);
+        let mut draft = self.renderer.render(&state, &settings)?;
+        if let Some(pem) = &self.default_cert {
+            let name = FileName::parse(DEFAULT_CERT).context("name the default certificate")?;
+            draft.files.insert(name, pem.to_string());
+        }
+        let bundle = Arc::new(Bundle::seal(draft).context("seal the configuration")?);
+        Ok(Built { bundle, state, issues })
+    }
+
+    /// What HAProxy is to do, without the text that says so.
+    pub(super) fn state(&self, snapshot: &Snapshot, left_out: &LeftOut) -> Wanted {
         let settings = settings(&self.config, self.purpose, self.prometheus);
         let (state, mut issues) = compile(snapshot, &policy(&self.config, &settings));
         let mut state = left_out.apply(state, &mut issues);
@@ -69,12 +89,6 @@ impl Builder {
             issues.sort();
             state = state.without(&blocking.into_keys().collect());
         }
-        let mut draft = self.renderer.render(&state, &settings)?;
-        if let Some(pem) = &self.default_cert {
-            let name = FileName::parse(DEFAULT_CERT).context("name the default certificate")?;
-            draft.files.insert(name, pem.to_string());
-        }
-        let bundle = Arc::new(Bundle::seal(draft).context("seal the configuration")?);
-        Ok(Built { bundle, state, issues })
+        Wanted { state, issues }
     }
 }

@@ -10,6 +10,7 @@
 pub mod build;
 mod files;
 mod left_out;
+mod live;
 mod report;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use haproxy::app::Snapshot;
 use haproxy::check::Rejected;
+use haproxy::features::Features;
 use haproxy::preflight::Unbindable;
 use haproxy::reload::queue::{Ended, Pauses, Queue};
 use haproxy::reload::{Outcome, Reloader};
@@ -26,9 +28,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::certs;
 use crate::config::Config;
+use crate::config::settings::{MASTER_SOCKET, STATS_SOCKET};
 
-use build::{Builder, Built};
+use build::{Builder, Built, Wanted};
 use left_out::LeftOut;
+use live::{Brought, Live};
 pub use report::ReconcileStatus;
 use report::Reporter;
 
@@ -38,6 +42,8 @@ pub struct Reconcile {
     pub reloader: Reloader,
     /// Makes them; its configuration is replaced whenever `config` changes.
     pub builder: Builder,
+    /// What the HAProxy at hand can do.
+    pub features: Features,
     /// The configuration.
     pub config: watch::Receiver<Arc<Config>>,
     /// The apps.
@@ -66,6 +72,8 @@ enum Event {
     RetryListeners,
     RetryApps,
     Due,
+    Drains,
+    Files,
     Stop,
 }
 
@@ -98,8 +106,13 @@ impl Reconcile {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let pauses = pauses(&self.builder.config);
         let reporter = Reporter::new(self.status.clone());
+        let haproxy = &self.builder.config.haproxy;
+        let (stats, master) = (haproxy.run_dir.join(STATS_SOCKET), haproxy.run_dir.join(MASTER_SOCKET));
+        let live = Live::new(stats, master, self.features.clone(), haproxy.drain_timeout.into());
         let mut task = Task {
             inputs: self,
+            live,
+            files: None,
             stop,
             queue: Queue::new(pauses),
             left_out: LeftOut::default(),
@@ -111,10 +124,7 @@ impl Reconcile {
         loop {
             match task.next().await {
                 Event::Stop => return Ok(()),
-                Event::Snapshot => {
-                    task.queue.hurry(false, Instant::now());
-                    task.want(Work::because("apps changed"));
-                }
+                Event::Snapshot => task.changed().await?,
                 Event::Config => {
                     let config = task.inputs.config.borrow_and_update().clone();
                     match certs::for_config(&config) {
@@ -122,10 +132,13 @@ impl Reconcile {
                         Err(why) => log::error!("the certificate stays as it was: {why:#}"),
                     }
                     task.inputs.builder.config = config;
+                    // What the apps do not say is not compared at run time.
+                    task.force = true;
                     task.afresh();
                     task.want(Work::because("configuration changed"));
                 }
                 Event::Nudge(Nudge::Started) => {
+                    task.live.restarted();
                     task.queue.hurry(true, Instant::now());
                     task.want(Work::because("HAProxy started"));
                 }
@@ -145,6 +158,11 @@ impl Reconcile {
                     task.want(Work::because("trying refused apps again"));
                 }
                 Event::Due => task.work().await?,
+                Event::Drains => {
+                    task.live.tick().await;
+                    task.reporter.draining(task.live.draining());
+                }
+                Event::Files => task.follow().await?,
             }
         }
     }
@@ -157,6 +175,9 @@ struct Task {
     queue: Queue<Work>,
     left_out: LeftOut,
     reporter: Reporter,
+    live: Live,
+    /// When the files are to follow what was changed at run time.
+    files: Option<Instant>,
     /// The next reload is made even if nothing changed.
     force: bool,
     /// When listeners that the kernel refused get another try.
@@ -175,6 +196,8 @@ impl Task {
             Some(nudge) = self.inputs.nudges.recv() => Event::Nudge(nudge),
             Ok(()) = self.inputs.snapshots.changed() => Event::Snapshot,
             () = until(due) => Event::Due,
+            () = until(self.files) => Event::Files,
+            () = until(self.live.deadline()) => Event::Drains,
             () = until(self.retry_listeners) => Event::RetryListeners,
             () = until(self.retry_apps) => Event::RetryApps,
         }
@@ -194,6 +217,52 @@ impl Task {
         if let Some(displaced) = self.queue.push(work.clone(), now) {
             self.queue.push(work.and(displaced), now);
         }
+    }
+
+    /// The apps are otherwise: at once, unless something waits that takes longer.
+    async fn changed(&mut self) -> anyhow::Result<()> {
+        self.queue.hurry(false, Instant::now());
+        if self.queue.is_waiting() || !self.at_run_time().await? {
+            self.want(Work::because("apps changed"));
+        }
+        Ok(())
+    }
+
+    /// Brings the newest apps to run without a reload; false where that cannot be.
+    async fn at_run_time(&mut self) -> anyhow::Result<bool> {
+        if self.force {
+            return Ok(false);
+        }
+        let snapshot = self.inputs.snapshots.borrow_and_update().clone();
+        self.left_out.forget_changed(&snapshot);
+        let wanted = self.build_state(&snapshot).await?;
+        let brought = self.live.bring(&wanted.state).await;
+        if let Brought::NeedsReload(because) = &brought {
+            log::debug!("a reload: {because}");
+            return Ok(false);
+        }
+        self.reporter.wanted(&wanted.issues, &self.left_out);
+        self.reporter.brought(&brought, &wanted.state, &snapshot, self.live.draining());
+        if brought != Brought::Unchanged && self.files.is_none() {
+            self.files = Some(Instant::now() + FOLLOW);
+        }
+        Ok(true)
+    }
+
+    /// The files say what runs since a change at run time. Where they cannot, a reload says so.
+    async fn follow(&mut self) -> anyhow::Result<()> {
+        self.files = None;
+        let snapshot = self.inputs.snapshots.borrow().clone();
+        let built = self.build(&snapshot).await?;
+        match self.inputs.reloader.follow(&built.bundle).await {
+            Ok(true) => (),
+            Ok(false) => self.want(Work::because("HAProxy refuses the file for what it runs")),
+            Err(why) => {
+                self.reporter.trouble(&format!("the files do not follow what runs: {why}"));
+                self.files = Some(Instant::now() + FOLLOW_AGAIN);
+            }
+        }
+        Ok(())
     }
 
     /// Applies the newest there is, and decides whether that needs another try.
@@ -225,11 +294,14 @@ impl Task {
             // Nothing was read yet; what HAProxy runs, if it runs, is the best there is.
             return Ok(Tried::Nothing);
         }
+        if self.at_run_time().await? {
+            return Ok(Tried::Nothing);
+        }
         let because = work.because.join(", ");
         self.left_out.forget_changed(&snapshot);
         for _ in 0..MAX_ROUNDS {
             let built = self.build(&snapshot).await?;
-            let outcome = match self.force {
+            let outcome = match self.force || self.live.is_changed() {
                 true => self.inputs.reloader.force(&built.bundle).await,
                 false => self.inputs.reloader.apply(&built.bundle).await,
             };
@@ -239,8 +311,23 @@ impl Task {
                 Outcome::Reverted { unbindable, .. } if self.leave_out_listeners(unbindable, &built) => continue,
                 _ => (),
             }
-            self.reporter.wanted(&built, &self.left_out);
+            match &outcome {
+                Outcome::Applied { digest, .. } => {
+                    self.files = None;
+                    self.live.loaded(built.state.clone(), *digest).await;
+                }
+                Outcome::Unchanged { digest } => {
+                    if let Brought::NeedsReload(why) = self.live.found(&built.state, *digest).await {
+                        log::info!("a reload, for {why}");
+                        self.force = true;
+                        continue;
+                    }
+                }
+                _ => self.live.forget(),
+            }
+            self.reporter.wanted(&built.issues, &self.left_out);
             self.reporter.ended(&outcome, &built, &snapshot, &because);
+            self.reporter.draining(self.live.draining());
             if outcome.is_applied() {
                 self.force = false;
                 let nothing = matches!(outcome, Outcome::Unchanged { .. });
@@ -259,6 +346,14 @@ impl Task {
         let left_out = self.left_out.clone();
         let built = tokio::task::spawn_blocking(move || builder.build_without(&snapshot, &left_out)).await;
         built.context("build the configuration")?
+    }
+
+    /// As `build`, without the text.
+    async fn build_state(&mut self, snapshot: &Arc<Snapshot>) -> anyhow::Result<Wanted> {
+        let (builder, snapshot) = (self.inputs.builder.clone(), snapshot.clone());
+        let left_out = self.left_out.clone();
+        let wanted = tokio::task::spawn_blocking(move || builder.state(&snapshot, &left_out)).await;
+        wanted.context("compile the apps")
     }
 
     /// Leaves out the apps that HAProxy blames; whether there is one that was not left out before.
@@ -324,6 +419,12 @@ fn pauses(config: &Config) -> Pauses {
 
 /// HAProxy names one to four culprits at a time.
 const MAX_ROUNDS: usize = 20;
+
+/// How long the files may be behind what runs.
+const FOLLOW: Duration = Duration::from_millis(300);
+
+/// Where they cannot be written.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(5);
 
 /// A port in use may be free again later.
 const RETRY_LISTENERS: Duration = Duration::from_secs(30);

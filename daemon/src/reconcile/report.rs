@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use haproxy::app::Snapshot;
 use haproxy::issue::Issue;
+use haproxy::model::LbState;
 use haproxy::reload::{How, Outcome};
 use tokio::sync::watch;
 
@@ -16,6 +17,7 @@ use crate::status::{AppliedReport, TroubleReport, millis, seconds};
 
 use super::build::Built;
 use super::left_out::LeftOut;
+use super::live::Brought;
 
 /// The loop's part of the status.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,8 +46,8 @@ impl Reporter {
     }
 
     /// What the apps want, and what is wrong with them.
-    pub(super) fn wanted(&mut self, built: &Built, left_out: &LeftOut) {
-        let issues: BTreeSet<_> = built.issues.iter().cloned().collect();
+    pub(super) fn wanted(&mut self, now: &[Issue], left_out: &LeftOut) {
+        let issues: BTreeSet<_> = now.iter().cloned().collect();
         for issue in issues.difference(&self.known) {
             let label = issue.label.as_deref().unwrap_or_default();
             log::warn!(app = issue.app.as_str(), label; "{issue}");
@@ -55,7 +57,7 @@ impl Reporter {
         }
         self.known = issues;
         self.status.send_modify(|status| {
-            status.issues.clone_from(&built.issues);
+            status.issues = now.to_vec();
             status.applied.left_out = left_out.report();
         });
     }
@@ -96,14 +98,30 @@ impl Reporter {
                     return;
                 }
             }
-            applied.revision = snapshot.revision;
-            applied.pending = false;
-            applied.trouble = None;
-            applied.frontends = built.state.frontends.len();
-            applied.backends = built.state.backends.len();
-            applied.servers = built.state.backends.values().map(|backend| backend.servers.len()).sum();
-            applied.hosts = built.state.routes.len();
+            serves(applied, &built.state, snapshot);
         });
+    }
+
+    /// A change at run time, or none was needed.
+    pub(super) fn brought(&self, brought: &Brought, state: &LbState, snapshot: &Snapshot, draining: usize) {
+        self.status.send_modify(|status| {
+            let applied = &mut status.applied;
+            if let Brought::Applied { ops, took } = brought {
+                let took_ms = millis(*took);
+                log::info!(revision = snapshot.revision, took_ms; "applied at run time in {took_ms} ms: {ops} operations");
+                applied.at = Some(seconds(SystemTime::now()));
+                applied.how = Some("runtime".to_owned());
+                applied.took_ms = Some(took_ms);
+                applied.runtime += 1;
+            }
+            applied.draining = draining;
+            serves(applied, state, snapshot);
+        });
+    }
+
+    /// So many servers are on their way out.
+    pub(super) fn draining(&self, draining: usize) {
+        self.status.send_if_modified(|status| std::mem::replace(&mut status.applied.draining, draining) != draining);
     }
 
     /// The newest wanted configuration does not run, for `text`; what ran before still does.
@@ -120,4 +138,15 @@ impl Reporter {
             }
         });
     }
+}
+
+/// The newest wanted state runs.
+fn serves(applied: &mut AppliedReport, state: &LbState, snapshot: &Snapshot) {
+    applied.revision = snapshot.revision;
+    applied.pending = false;
+    applied.trouble = None;
+    applied.frontends = state.frontends.len();
+    applied.backends = state.backends.len();
+    applied.servers = state.backends.values().map(|backend| backend.servers.len()).sum();
+    applied.hosts = state.routes.len();
 }

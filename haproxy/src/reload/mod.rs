@@ -113,6 +113,23 @@ impl Reloader {
         self.cycle(bundle, true).await
     }
 
+    /// Has the files say what HAProxy was brought to run without a reload, for the next start or
+    /// reload. False: HAProxy would not load them, and they stay as they were.
+    ///
+    /// # Errors
+    /// When HAProxy cannot be asked, or the disk refuses.
+    pub async fn follow(&mut self, bundle: &Arc<Bundle>) -> Result<bool, ReloadError> {
+        if self.accepted != Some(bundle.shape()) {
+            match check(&self.binary, bundle, self.times.check).await? {
+                Verdict::Accepted { .. } => self.accepted = Some(bundle.shape()),
+                Verdict::Rejected(_) => return Ok(false),
+            }
+        }
+        self.stage(bundle).await?;
+        self.remember(bundle.digest()).await?;
+        Ok(true)
+    }
+
     async fn cycle(&mut self, bundle: &Arc<Bundle>, force: bool) -> Outcome {
         let digest = bundle.digest();
         let outcome = self.attempt(bundle, force).await.unwrap_or_else(|error| Outcome::Failed { error, undo: None });
