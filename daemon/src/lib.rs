@@ -6,6 +6,7 @@ pub mod admin;
 pub mod certs;
 pub mod cli;
 pub mod config;
+pub mod keepalived;
 pub mod logging;
 pub mod process;
 pub mod reconcile;

@@ -74,7 +74,9 @@ fn several_urls_and_modes_are_one_cluster() {
 fn mistakes_end_with_2_and_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("bad.toml"), "[marathon]\nurl = \"x\"\n").unwrap();
+    std::fs::write(dir.path().join("vrrp.toml"), "[[vrrp]]\ninterface = \"eth0\"\nvirtual_router_id = 0\n").unwrap();
     for (line, part) in [
+        ("check --config vrrp.toml", "vrrp.0.virtual_router_id"),
         ("run", "no source of apps"),
         ("run -m http://127.0.0.1:1", "no group"),
         ("render -m nonsense --group x", "marathon.urls"),
@@ -82,6 +84,9 @@ fn mistakes_end_with_2_and_say_what_to_do() {
         ("run --no-such-flag", "--no-such-flag"),
         ("render --apps a.json -m http://a --group x", "cannot be used with"),
         ("frobnicate", "unrecognized subcommand"),
+        ("import", "keepalived"),
+        ("import keepalived", "<FILE>"),
+        ("import nginx nginx.conf", "unrecognized subcommand"),
     ] {
         let output = baton(line, dir.path());
         assert_eq!(output.status.code(), Some(2), "{line}: {}", stderr(&output));
@@ -96,6 +101,8 @@ fn what_cannot_be_done_ends_with_1_and_names_the_remedy() {
         ("render --apps nothere.json --group x", "nothere.json"),
         ("status --socket none.sock", "is it running"),
         ("reload --socket none.sock", "is it running"),
+        ("import keepalived nothere.conf", "read nothere.conf: No such file"),
+        ("import keepalived .", "read ."),
     ] {
         let output = baton(line, dir.path());
         assert_eq!(output.status.code(), Some(1), "{line}: {}", stderr(&output));
@@ -139,10 +146,27 @@ fn an_haproxy_that_will_not_do_is_refused_and_one_without_lua_is_noted() {
 }
 
 #[test]
+fn check_says_what_is_odd_about_floating_addresses() {
+    let dir = tempfile::tempdir().unwrap();
+    let router = "[[vrrp]]\ninterface = \"lo\"\nvirtual_router_id = 1\naddresses = [\"192.0.2.1/24\"]\n";
+    std::fs::write(dir.path().join("c.toml"), format!("{router}version = 2\nauth_pass = \"hunter2\"\n")).unwrap();
+    let output = baton(&format!("check --config c.toml --apps {APPS} --group none"), dir.path());
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+    assert!(text.contains("\"vrrp-lo-1\": auth_pass goes over the wire in clear text"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
 fn help_names_every_command() {
     let output = baton("--help", Path::new("/"));
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
-    for command in ["run", "render", "check", "status", "reload"] {
+    for command in ["run", "render", "check", "status", "reload", "import"] {
         assert!(help.contains(command), "{help}");
+    }
+    let output = baton("import keepalived --help", Path::new("/"));
+    let help = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success());
+    for part in ["[[vrrp]]", "keepalived.conf", "--config-id", "listed with its line"] {
+        assert!(help.contains(part), "{help}");
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use baton::config::Config;
 use baton::config::load::Sources;
+use baton::config::time::Time;
 
 /// What is read from `text` as the main file, and nothing else.
 fn read(text: &str) -> Result<Config, String> {
@@ -21,9 +22,10 @@ fn documentation() -> String {
     fs::read_to_string(path).expect("docs/configuration.md")
 }
 
-fn documented() -> String {
+/// The page's block of TOML with that number.
+fn documented(number: usize) -> String {
     let page = documentation();
-    page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of TOML").to_owned()
+    page.split("```toml\n").nth(number).and_then(|rest| rest.split("```").next()).expect("a block of TOML").to_owned()
 }
 
 #[test]
@@ -31,16 +33,36 @@ fn the_documented_values_are_the_defaults() {
     let mut expected = Config::default();
     expected.marathon.urls = ["http://10.0.0.1:8080", "http://10.0.0.2:8080"].map(str::to_owned).to_vec();
     expected.marathon.groups = vec!["external".to_owned()];
-    assert_eq!(read(&documented()).unwrap(), expected);
+    assert_eq!(read(&documented(1)).unwrap(), expected);
+
+    let written = read(&(documented(1) + &documented(2))).unwrap().vrrp;
+    let least = "[[vrrp]]\ninterface = \"eth0\"\nvirtual_router_id = 51\naddresses = [\"192.0.2.10/24\"]\n";
+    assert_eq!(written, read(&(documented(1) + least)).unwrap().vrrp);
+    // What is commented out is right as well, and says the default where it has one.
+    let all: String = documented(2).lines().map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
+    let all = all.replace("version = 3 ", "version = 2 ");
+    let router = read(&(documented(1) + &all.replace("preempt = false", "preempt = true"))).unwrap().vrrp.remove(0);
+    let script = &router.track_script[0];
+    assert_eq!((script.interval, script.timeout()), (Time::seconds(1), Time::seconds(1)));
+    assert_eq!((router.name(), router.track_interface.len()), (written[0].name(), 1));
 }
 
 #[test]
 fn every_key_is_documented() {
-    let page = documented();
-    for section in ["", "marathon", "haproxy", "haproxy.stats", "haproxy.timeouts", "admin", "log"] {
+    let page = documented(1) + &documented(2);
+    let lists = ["vrrp", "vrrp.track_interface", "vrrp.track_script"];
+    for section in
+        ["", "marathon", "haproxy", "haproxy.stats", "haproxy.timeouts", "admin", "log"].into_iter().chain(lists)
+    {
         let dot = if section.is_empty() { "" } else { "." };
+        let list = lists.contains(&section);
+        let parent = if section.starts_with("vrrp.") { "[[vrrp]]\n" } else { "" };
         // serde names the keys it knows when it meets one that it does not.
-        let complaint = read(&format!("{section}{dot}nosuchkey = 1\n")).unwrap_err();
+        let complaint = read(&match list {
+            true => format!("{parent}[[{section}]]\nnosuchkey = 1\n"),
+            false => format!("{section}{dot}nosuchkey = 1\n"),
+        });
+        let complaint = complaint.unwrap_err();
         let known =
             complaint.split("expected").nth(1).and_then(|rest| rest.split(" for key").next()).unwrap_or_default();
         let word = |text: &&str| text.len() > 2 && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
@@ -73,6 +95,13 @@ fn mistakes_name_file_key_and_what_is_expected() {
         (source.to_owned(), &["no source of apps", "marathon.urls"]),
         ("[marathon]\nurls = [\"http://a:1\"]\n".to_owned(), &["no group", "marathon.groups", "--group"]),
         ("[marathon\n".to_owned(), &["baton.toml"]),
+        ("[[vrrp]]\npriority = 255\n".to_owned(), &["vrrp.0.priority", "1 to 254", "baton.toml"]),
+        (
+            format!(
+                "{source}urls = [\"http://a:1\"]\n[[vrrp]]\ninterface = \"eth0\"\nvirtual_router_id = 1\naddresses = []\n"
+            ),
+            &["[[vrrp]] \"vrrp-eth0-1\"", "addresses is empty"],
+        ),
     ] {
         let why = read(&text).unwrap_err();
         for part in parts {

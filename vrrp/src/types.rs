@@ -2,6 +2,7 @@
 //!
 //! Used by every later part of this crate. Pure values: nothing here reads a clock or a socket.
 
+use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ impl Priority {
 }
 
 /// Hundredths of a second, the unit of VRRPv3's Maximum Advertisement Interval, 1–4095
-/// (RFC 9568 §5.2.7).
+/// (RFC 9568 §5.2.7); from version 2's whole seconds, 100–25500 (RFC 3768 §5.3.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Centiseconds(u16);
 
@@ -41,6 +42,11 @@ impl Centiseconds {
     /// The interval, or nothing where it does not fit the packet's 12 bits or is 0.
     pub fn new(value: u16) -> Option<Self> {
         (1..=4095).contains(&value).then_some(Self(value))
+    }
+
+    /// The interval of version 2, or nothing for 0 seconds.
+    pub fn from_seconds(value: u8) -> Option<Self> {
+        (value > 0).then(|| Self(u16::from(value) * 100))
     }
 
     /// The number as it stands in the packet.
@@ -52,6 +58,34 @@ impl Centiseconds {
 impl From<Centiseconds> for Duration {
     fn from(value: Centiseconds) -> Self {
         Self::from_millis(u64::from(value.0) * 10)
+    }
+}
+
+/// The version of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// RFC 3768: IPv4 only, whole seconds.
+    V2,
+    /// RFC 9568.
+    V3,
+}
+
+/// The family of the carrying packet and of the addresses in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of `address`.
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
     }
 }
 

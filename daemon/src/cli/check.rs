@@ -19,7 +19,7 @@ use haproxy::render::Renderer;
 use crate::certs::default_certificate;
 use crate::config::origin::Origin;
 use crate::config::settings::{DEFAULT_CERT, Purpose, hard_stop_covers_tunnels, needs_default_cert};
-use crate::config::{Config, Manage};
+use crate::config::{Config, Manage, vrrp};
 use crate::reconcile::build::Builder;
 
 use super::binary;
@@ -50,6 +50,7 @@ pub async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     }
     loaded.remarks.iter().for_each(|remark| findings.odd(remark));
     let config = Arc::new(loaded.config);
+    vrrp::remarks(&config.vrrp).iter().for_each(|remark| findings.odd(remark));
     if !hard_stop_covers_tunnels(&config) {
         findings.odd(
             "haproxy.hard_stop_after is shorter than haproxy.timeouts.tunnel: a reload may cut off long connections",

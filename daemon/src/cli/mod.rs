@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod flags;
+pub mod import;
 pub mod load;
 pub mod reload;
 pub mod render;
@@ -40,6 +41,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Have a running baton read its configuration and the apps again
     Reload(reload::ReloadArgs),
+    /// Translate another program's configuration
+    Import(import::ImportArgs),
 }
 
 /// Runs the command.
@@ -50,6 +53,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Reload(args) => reload::run(args).await,
+        Command::Import(args) => import::run(args).await,
     };
     match ended {
         Ok(code) => code,

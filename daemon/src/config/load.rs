@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
 
-use super::Config;
+use super::{Config, vrrp};
 
 /// Where configuration comes from; kept for the next time it is read.
 #[derive(Debug, Clone)]
@@ -123,6 +123,7 @@ impl Config {
         if self.haproxy.maxconn == Some(0) || self.haproxy.proxy_maxconn == 0 {
             return meaning("haproxy.maxconn and haproxy.proxy_maxconn must be at least 1");
         }
+        vrrp::routers(&self.vrrp)?;
         Ok(())
     }
 }

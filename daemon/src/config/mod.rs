@@ -8,6 +8,7 @@ pub mod origin;
 pub mod scalar;
 pub mod settings;
 pub mod time;
+pub mod vrrp;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ use serde::Deserialize;
 
 use scalar::{Address, Certificates, LogLine, Network, StatsAuth, Token};
 use time::Time;
+use vrrp::Vrrp;
 
 /// The whole configuration. Every key has a default except the source and the groups.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -24,6 +26,8 @@ pub struct Config {
     pub marathon: Marathon,
     /// The HAProxy that serves them.
     pub haproxy: Haproxy,
+    /// The floating addresses; a running daemon takes over every change of them.
+    pub vrrp: Vec<Vrrp>,
     /// How `baton` itself is reached.
     pub admin: Admin,
     /// What `baton` writes to its log.

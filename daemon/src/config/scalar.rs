@@ -9,17 +9,18 @@ use std::str::FromStr;
 use haproxy::render::settings::{Line, Listen};
 use haproxy::text::{BindAddr, CryptHash, Word};
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, de};
 
 /// A value that reads itself from a string.
-trait Scalar: Sized {
+pub(super) trait Scalar: Sized {
     const EXPECTED: &'static str;
     /// Whether a message must not show the value.
     const SECRET: bool = false;
     fn read(text: &str) -> Result<Self, String>;
 }
 
-struct Reader<T>(std::marker::PhantomData<T>);
+/// Reads a [`Scalar`] for serde.
+pub(super) struct Reader<T>(pub(super) std::marker::PhantomData<T>);
 
 impl<T: Scalar> de::Visitor<'_> for Reader<T> {
     type Value = T;
@@ -34,15 +35,17 @@ impl<T: Scalar> de::Visitor<'_> for Reader<T> {
     }
 }
 
+/// Makes each [`Scalar`] readable by serde.
 macro_rules! deserialize {
     ($($type:ty)+) => {$(
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(Reader(std::marker::PhantomData))
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str($crate::config::scalar::Reader(std::marker::PhantomData))
             }
         }
     )+};
 }
+pub(super) use deserialize;
 
 deserialize!(Address LogLine Network StatsAuth Token);
 
