@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::bundle::BindAddr;
 use crate::issue::Issue;
 use crate::model::{Backend, BackendId, Frontend, Owner};
-use crate::text::BindAddr;
 
 use super::ports::ServicePort;
 use super::{Policy, owns};
@@ -21,7 +21,9 @@ pub(super) fn frontends(
 ) -> BTreeMap<BackendId, Frontend> {
     let mut taken: BTreeMap<u16, Vec<(BindAddr, String)>> = BTreeMap::new();
     for reserved in &policy.reserved {
-        taken.entry(reserved.port).or_default().push((reserved.addr, reserved.what.to_owned()));
+        let addrs = BindAddr::of(reserved.addr, &[], policy.ipv6);
+        let held = addrs.into_iter().map(|addr| (addr, reserved.what.to_owned()));
+        taken.entry(reserved.port).or_default().extend(held);
     }
     let mut frontends = BTreeMap::new();
     for port in ports {
@@ -30,7 +32,9 @@ pub(super) fn frontends(
         };
         let options = &port.options;
         let listeners = taken.entry(port.port).or_default();
-        if let Some((_, holder)) = listeners.iter().find(|(addr, _)| addr.meets(options.bind_addr)) {
+        let wanted = BindAddr::of(options.bind_addr, &options.bind_options, policy.ipv6);
+        let holder = listeners.iter().find(|(held, _)| wanted.iter().any(|addr| addr.meets(held)));
+        if let Some((_, holder)) = holder {
             issues.push(Issue::app(
                 &port.app.id,
                 format!(
@@ -41,7 +45,8 @@ pub(super) fn frontends(
             ));
             continue;
         }
-        listeners.push((options.bind_addr, format!("{} (port {})", port.app.id, port.index)));
+        let holder = format!("{} (port {})", port.app.id, port.index);
+        listeners.extend(wanted.into_iter().map(|addr| (addr, holder.clone())));
         frontends.insert(
             port.backend.clone(),
             Frontend {

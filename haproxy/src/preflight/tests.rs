@@ -1,6 +1,6 @@
 //! Real sockets on the loopback interface.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 
 use super::*;
 
