@@ -161,7 +161,11 @@ mod tests {
         assert_eq!(holder.pid, Some(me));
         assert!(holder.to_string().contains(&format!("(pid {me})")));
         assert_eq!(find(&bind, &BTreeSet::from([me])), Found::Ours);
-        let elsewhere = Bind { addr: IpAddr::from([127, 0, 0, 2]).into(), ..bind };
+        let elsewhere = Bind { addr: IpAddr::from([127, 0, 0, 2]).into(), ..bind.clone() };
         assert_eq!(find(&elsewhere, &BTreeSet::new()), Found::Unseen);
+        let mut six = Bind { addr: IpAddr::from(Ipv6Addr::UNSPECIFIED).into(), ..bind };
+        assert_eq!(find(&six, &BTreeSet::from([me])), Found::Ours);
+        six.addr.v6only = true;
+        assert_eq!(find(&six, &BTreeSet::new()), Found::Unseen);
     }
 }
