@@ -10,23 +10,39 @@ pub struct Figure {
     name: String,
     value: f64,
     unit: &'static str,
+    /// What it is for another program in the same run: its name and the value.
+    versus: Option<(&'static str, f64)>,
 }
 
 impl Figure {
     /// A time.
     pub fn millis(name: impl Into<String>, time: Duration) -> Self {
-        Self { name: name.into(), value: time.as_secs_f64() * 1_000.0, unit: "ms" }
+        Self { name: name.into(), value: time.as_secs_f64() * 1_000.0, unit: "ms", versus: None }
+    }
+
+    /// A share of one core.
+    pub fn percent(name: impl Into<String>, share: f64) -> Self {
+        Self { name: name.into(), value: share * 100.0, unit: "%", versus: None }
+    }
+
+    /// Beside it, the same of another program in the same run.
+    pub fn versus(self, whom: &'static str, other: &Self) -> Self {
+        Self { versus: Some((whom, other.value)), ..self }
     }
 
     /// A size, in millions of bytes.
     pub fn megabytes(name: impl Into<String>, bytes: f64) -> Self {
-        Self { name: name.into(), value: bytes / 1e6, unit: "MB" }
+        Self { name: name.into(), value: bytes / 1e6, unit: "MB", versus: None }
     }
 }
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "figure {} {:.1} {}", self.name, self.value, self.unit)
+        write!(f, "figure {} {:.1} {}", self.name, self.value, self.unit)?;
+        match self.versus {
+            Some((whom, value)) => write!(f, " vs {whom} {value:.1} {}", self.unit),
+            None => Ok(()),
+        }
     }
 }
 
@@ -133,6 +149,10 @@ mod tests {
         assert!(!report.wants(&["b"]));
         report.give(&Figure::millis("a_1", Duration::from_micros(1_260))).unwrap();
         report.give(&Figure::megabytes("b", 1.0)).unwrap();
-        assert_eq!(String::from_utf8(figures).unwrap(), "figure a_1 1.3 ms\n");
+        let other = Figure::millis("", Duration::from_millis(62));
+        report.give(&Figure::millis("a_2", Duration::from_millis(2)).versus("other", &other)).unwrap();
+        report.give(&Figure::percent("a_3", 0.0284)).unwrap();
+        let printed = String::from_utf8(figures).unwrap();
+        assert_eq!(printed, "figure a_1 1.3 ms\nfigure a_2 2.0 ms vs other 62.0 ms\nfigure a_3 2.8 %\n");
     }
 }

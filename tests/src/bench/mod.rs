@@ -2,7 +2,7 @@
 //!
 //! Called by the `bench` binary. Each suite is a file: [`build`] measures in this process, [`memory`]
 //! a process of `baton render`, [`check`] HAProxy's own check, [`traffic`] a whole load balancer
-//! behind a simulated Marathon. Every loop is bounded; what a suite starts ends with it.
+//! behind a simulated Marathon, `vip` what a client loses when the virtual address moves. Every loop is bounded; what a suite starts ends with it.
 
 pub mod build;
 pub mod check;
@@ -11,12 +11,13 @@ pub mod figure;
 pub mod front;
 pub mod memory;
 pub mod traffic;
+mod vip;
 
 use cluster::Shape;
 use figure::Report;
 
-/// Runs every suite that gives a wanted figure. `scale` divides the sizes of the clusters; the names
-/// of the figures always tell the real ones.
+/// Runs every suite that gives a wanted figure. `scale` divides the sizes of the clusters and the
+/// number of runs; the names of the figures always tell the real sizes.
 ///
 /// # Errors
 /// When something cannot be started or does not do what it should: no figure is better than a wrong one.
@@ -29,7 +30,7 @@ pub fn run(report: &mut Report<'_>, scale: usize) -> anyhow::Result<()> {
         check::run(report, of(apps))?;
         traffic::run(report, of(apps), samples)?;
     }
-    Ok(())
+    vip::run(report, scale)
 }
 
 /// Of each app.

@@ -207,7 +207,11 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-fn write_config(dir: &Path, toml: &str) -> anyhow::Result<()> {
+/// Writes `baton.toml` into `dir`, its directories and socket added.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn write_config(dir: &Path, toml: &str) -> anyhow::Result<()> {
     let dir_text = dir.display();
     let text = format!("admin.socket = \"{dir_text}/baton.sock\"\n{toml}");
     let haproxy = format!("state_dir = \"{dir_text}/state\"\nrun_dir = \"{dir_text}/run\"\n");

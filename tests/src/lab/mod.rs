@@ -1,11 +1,24 @@
-//! A host of our own: a network namespace with the addresses a test needs.
+//! Hosts of our own: a single one with the addresses a test needs, here, and many on a LAN, in [`lan`].
 //!
 //! Used by the scenario tests and the benchmarks. A namespace belongs to the thread that made it
 //! and to the processes started from it, and the kernel removes it with the last of them: nothing
 //! is left behind, also not by a crash. Needs root.
 
 pub mod baton;
+pub mod capture;
 pub mod client;
+pub mod dissect;
+pub mod front;
+pub mod heard;
+pub mod host;
+pub mod keepalived;
+pub mod lan;
+mod leftover;
+pub mod marathon;
+pub mod node;
+pub mod probe;
+pub mod process;
+pub mod router;
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -1,0 +1,303 @@
+//! What the VRRP tests share: load balancers of either kind on a LAN, and the story that a pair of them goes through.
+//!
+//! The story is told by the capture and by a client; what may differ by kind is in [`Pair::stop_and_return`].
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use e2e::lab::capture::Capture;
+use e2e::lab::dissect::{Checksum, Dissected, dissect};
+use e2e::lab::front::PORT;
+use e2e::lab::host::Host;
+use e2e::lab::keepalived::Keepalived;
+use e2e::lab::lan::Lan;
+use e2e::lab::node::Node;
+use e2e::lab::probe::log::Log;
+use e2e::lab::probe::{Client, Probing};
+use e2e::lab::router::Router;
+
+/// Who runs a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Baton,
+    Keepalived,
+}
+
+/// A load balancer of either kind.
+#[derive(Debug)]
+pub(crate) enum Balancer {
+    Baton(Node),
+    Keepalived(Keepalived),
+}
+
+impl Balancer {
+    pub(crate) fn start(kind: Kind, host: &Arc<Host>, router: Router) -> Self {
+        match kind {
+            Kind::Baton => Self::Baton(Node::start(host, router, "").unwrap()),
+            Kind::Keepalived => {
+                let mut keepalived = Keepalived::prepare(host, vec![router]).unwrap();
+                // What a busy machine does to it is not what is tested.
+                keepalived.realtime();
+                keepalived.resume().unwrap();
+                Self::Keepalived(keepalived)
+            }
+        }
+    }
+
+    pub(crate) fn host(&self) -> &Arc<Host> {
+        match self {
+            Self::Baton(node) => node.host(),
+            Self::Keepalived(keepalived) => keepalived.host(),
+        }
+    }
+
+    pub(crate) fn stop(&mut self) {
+        match self {
+            Self::Baton(node) => node.stop().unwrap(),
+            Self::Keepalived(keepalived) => keepalived.stop().unwrap(),
+        }
+    }
+
+    pub(crate) fn resume(&mut self) {
+        match self {
+            Self::Baton(node) => node.resume().unwrap(),
+            Self::Keepalived(keepalived) => keepalived.resume().unwrap(),
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        match self {
+            Self::Baton(node) => node.log(),
+            Self::Keepalived(keepalived) => keepalived.log(),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Baton(_) => Kind::Baton,
+            Self::Keepalived(_) => Kind::Keepalived,
+        }
+    }
+}
+
+/// What a pair is told; the second host has the lower priority and, with unicast, the first one's address as its peer.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    pub(crate) router: Router,
+    pub(crate) unicast: bool,
+}
+
+impl Case {
+    pub(crate) fn new(router: Router) -> Self {
+        Self { router, unicast: false }
+    }
+
+    fn of(&self, number: usize) -> Router {
+        let priority = [200, 100][number];
+        let own = |number: usize| if self.address().is_ipv4() { own(number) } else { own6(number) };
+        let unicast = self.unicast.then(|| (own(number), vec![own(1 - number)]));
+        Router { priority, unicast, ..self.router.clone() }
+    }
+
+    /// The address that clients ask: the last one, which of IPv6 is the global one.
+    fn address(&self) -> IpAddr {
+        self.router.addresses.last().unwrap().split('/').next().unwrap().parse().unwrap()
+    }
+}
+
+/// Tells the whole story of a pair: the preferred one serves, is stopped, comes back, and the Active host dies.
+pub(crate) fn play(case: &Case, kinds: [Kind; 2]) {
+    let mut pair = Pair::start(case, kinds);
+    pair.stop_and_return();
+    pair.die();
+    pair.check();
+}
+
+/// Two load balancers on a LAN.
+struct Pair {
+    lan: Lan,
+    case: Case,
+    capture: Capture,
+    both: [Balancer; 2],
+    client: Arc<Host>,
+    /// Who is to have advertised, in turns.
+    turns: Vec<usize>,
+}
+
+impl Pair {
+    fn start(case: &Case, kinds: [Kind; 2]) -> Self {
+        let lan = Lan::new().unwrap();
+        let host = |name: &str, last: u8| {
+            lan.host(name, &[&format!("10.77.0.{last}/24"), &format!("fd77::{last}/64")]).unwrap()
+        };
+        let hosts = [host("lb1", 11), host("lb2", 12)];
+        let client = host("client", 50);
+        // At the port of the host that does not die.
+        let survivor = &hosts[usize::from(case.router.preempt)];
+        let capture = lan.capture(survivor, "proto 112 or ip6 proto 112 or arp or icmp6").unwrap();
+        let first = Balancer::start(kinds[0], &hosts[0], case.of(0));
+        hosts[0].until_holds(case.address(), true, PATIENCE).unwrap();
+        let second = Balancer::start(kinds[1], &hosts[1], case.of(1));
+        // Long enough for one that does not hear the other to take over.
+        std::thread::sleep(case.of(1).down_interval() + case.router.interval);
+        let pair = Self { lan, case: case.clone(), capture, both: [first, second], client, turns: vec![0] };
+        pair.is_active(0);
+        pair
+    }
+
+    /// The preferred one is stopped in order and comes back.
+    fn stop_and_return(&mut self) {
+        let probes = self.probe();
+        probes.until_answered_by("lb1", 50, PATIENCE).unwrap();
+        self.both[0].stop();
+        probes.until_answered_by("lb2", 50, PATIENCE).unwrap();
+        let log = probes.finish();
+        let skew = self.case.of(1).skew();
+        match self.both[0].kind() {
+            // It keeps the address until the other one has it; some for a busy machine.
+            Kind::Baton => assert!(log.outage() < SLACK && log.lost() <= 3, "{}", told(&log)),
+            Kind::Keepalived => {
+                assert!(log.outage() + SLACK >= skew && log.outage() <= skew + BUSY, "skew {skew:?}, {}", told(&log));
+            }
+        }
+        self.turns.push(1);
+        self.is_active(1);
+
+        let probes = self.probe();
+        self.both[0].resume();
+        if self.case.router.preempt {
+            probes.until_answered_by("lb1", 50, PATIENCE).unwrap();
+            self.turns.push(0);
+            self.is_active(0);
+        } else {
+            std::thread::sleep(self.case.of(0).down_interval() * 2);
+            self.is_active(1);
+        }
+        let log = probes.finish();
+        assert!(log.outage() < BUSY / 2, "the old one stays until it hears the new one: {}", told(&log));
+    }
+
+    /// The Active host dies.
+    fn die(&mut self) {
+        let active = usize::from(!self.case.router.preempt);
+        let probes = self.probe();
+        probes.until_answered_by(["lb1", "lb2"][active], 50, PATIENCE).unwrap();
+        let dead = self.both[active].host();
+        self.lan.kill(dead, &dead.pids()).unwrap();
+        probes.until_answered_by(["lb2", "lb1"][active], 50, PATIENCE).unwrap();
+        let log = probes.finish();
+        let (down, interval) = (self.case.of(1 - active).down_interval(), self.case.router.interval);
+        // The last advertisement may have come late.
+        let least = down - interval * 3 / 2;
+        assert!(log.outage() + SLACK >= least && log.outage() <= down + BUSY, "{least:?} to {down:?}, {}", told(&log));
+        self.turns.push(1 - active);
+    }
+
+    /// What was on the wire.
+    fn check(self) {
+        let (case, v4) = (&self.case, self.case.address().is_ipv4());
+        let mut seen = dissect(&self.capture.finish().unwrap(), Checksum::PseudoHeader).unwrap();
+        let kinds = [self.both[0].kind(), self.both[1].kind()];
+        for advert in seen.adverts.iter_mut().filter(|_| case.unicast && !v4) {
+            if kinds[sender(&advert.mac)] == Kind::Keepalived {
+                // With unicast over IPv6 it leaves the hop limit to the kernel.
+                assert_eq!(advert.ttl, 64);
+                advert.ttl = 255;
+            }
+        }
+        assert_eq!(seen.faults(), Vec::<String>::new());
+        let addresses = case.router.addresses.iter().map(|text| text.split('/').next().unwrap().parse().unwrap());
+        let addresses: Vec<IpAddr> = addresses.collect();
+        for advert in &seen.adverts {
+            assert_eq!((advert.version, advert.vrid), (case.router.version, case.router.vrid), "{advert:?}");
+            assert_eq!((&advert.addresses, advert.interval), (&addresses, case.router.interval), "{advert:?}");
+            assert_eq!(advert.to.is_multicast(), !case.unicast, "{advert:?}");
+            let number = sender(&advert.mac);
+            assert!([case.of(number).priority, 0].contains(&advert.priority), "{advert:?}");
+            assert_eq!(
+                advert.auth_type,
+                (case.router.version == 2).then_some(u8::from(case.router.auth_pass.is_some()))
+            );
+            // Multicast over IPv6 comes from the link-local address.
+            let from = match (v4, case.unicast) {
+                (true, _) => advert.from == own(number),
+                (false, true) => advert.from == own6(number),
+                (false, false) => advert.from.to_string().starts_with("fe80:"),
+            };
+            assert!(from, "{advert:?}");
+        }
+        let mut turns: Vec<usize> = seen.adverts.iter().map(|advert| sender(&advert.mac)).collect();
+        turns.dedup();
+        assert_eq!(turns, self.turns, "{}", logs(&self.both));
+        spacing(&seen, case.router.interval);
+        for number in [0, 1] {
+            let announced = seen.announcements.iter().filter(|row| row.address == case.address());
+            assert!(
+                announced.filter(|row| sender_of(&row.mac) == Some(number)).count() > 0,
+                "{number} never announced"
+            );
+        }
+    }
+
+    fn probe(&self) -> Client {
+        Client::start(&self.client, Probing::warm(SocketAddr::new(self.case.address(), PORT))).unwrap()
+    }
+
+    #[track_caller]
+    fn is_active(&self, number: usize) {
+        let holds = [0, 1].map(|number: usize| self.both[number].host().holds(self.case.address()));
+        assert!(holds[number] && !holds[1 - number], "{holds:?}\n{}", logs(&self.both));
+    }
+}
+
+/// The time between two advertisements of one Active router is the interval, in the middle of all.
+fn spacing(seen: &Dissected, interval: Duration) {
+    let pairs = seen.adverts.windows(2).filter(|pair| pair[0].mac == pair[1].mac && pair[1].priority > 0);
+    let mut times: Vec<Duration> = pairs.map(|pair| pair[1].at - pair[0].at).collect();
+    times.sort();
+    let middle = times[times.len() / 2];
+    assert!(middle.abs_diff(interval) < interval / 10 + Duration::from_micros(500), "{middle:?} between two");
+}
+
+fn logs(both: &[Balancer]) -> String {
+    both.iter().map(|one| format!("{}:\n{}\n", one.host().name(), one.log())).collect()
+}
+
+pub(crate) fn told(log: &Log) -> String {
+    let late = log.latest;
+    let (gap, outage) = (log.gap(), log.outage());
+    let text = format!("gap {gap:?}, outage {outage:?}, {} lost, {:?}, {:?}", log.lost(), log.turns(), log.failures());
+    format!("{text}; the client was up to {late:?} late")
+}
+
+/// The host's own address.
+fn own(number: usize) -> IpAddr {
+    IpAddr::from([10, 77, 0, [11, 12][number]])
+}
+
+/// Its IPv6 address.
+fn own6(number: usize) -> IpAddr {
+    IpAddr::from([0xfd77, 0, 0, 0, 0, 0, 0, [0x11, 0x12][number]])
+}
+
+/// Which of the two hosts a MAC address belongs to.
+fn sender_of(mac: &str) -> Option<usize> {
+    [0, 1].into_iter().find(|number| mac == e2e::lab::lan::mac(own(*number)))
+}
+
+#[track_caller]
+fn sender(mac: &str) -> usize {
+    sender_of(mac).unwrap_or_else(|| panic!("{mac} is nobody's"))
+}
+
+/// What a probing client cannot see.
+const SLACK: Duration = Duration::from_millis(6);
+
+/// What a busy machine may add.
+const BUSY: Duration = Duration::from_millis(120);
+
+const PATIENCE: Duration = Duration::from_secs(10);
