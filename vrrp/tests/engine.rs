@@ -40,6 +40,27 @@ fn addresses_vanish_soon_after_the_thread_stops() {
 }
 
 #[test]
+fn the_thread_is_a_real_time_one() {
+    Lab::test(1, |lab| {
+        let node = lab.start(0, vec![router(1, 100)]);
+        node.until(Phase::Active);
+        let stats = fs::read_dir("/proc/self/task").unwrap().filter_map(|task| {
+            let text = fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+            text.contains("(vrrp)").then_some(text)
+        });
+        let stats: Vec<String> = stats.collect();
+        assert!(!stats.is_empty());
+        // Fields 40 and 41: the priority, and SCHED_RR (2).
+        let of = |text: &String| text.split(' ').skip(39).take(2).map(str::to_owned).collect::<Vec<_>>();
+        assert!(stats.iter().all(|text| of(text) == ["10", "2"]), "{stats:?}");
+        let locked = fs::read_to_string("/proc/self/status").unwrap();
+        assert!(locked.lines().any(|line| line.starts_with("VmLck:") && !line.ends_with(" 0 kB")), "{locked}");
+        let warned = node.drain().into_iter().find(|report| matches!(report, Report::Warning(_)));
+        assert_eq!(warned, None);
+    });
+}
+
+#[test]
 fn refreshing_never_removes() {
     Lab::test(1, |lab| {
         let node = lab.start(0, vec![router(1, 100), router_v6(2, 100)]);

@@ -7,8 +7,8 @@ mod cpu;
 mod lab;
 
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,12 @@ fn many(count: u8, priority: u8) -> Vec<RouterConfig> {
     (1..=count).map(|vrid| router(vrid, priority)).collect()
 }
 
+/// Each of these tests has the process, and what it measures of it, to itself.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn a_hundred_routers_cost_little() {
+    let _alone = ALONE.lock();
     Lab::test(2, |lab| {
         let a = lab.start(0, many(100, 200));
         within(5000, "a hundred addresses", || {
@@ -73,6 +77,7 @@ fn a_hundred_routers_cost_little() {
 
 #[test]
 fn many_addresses_do_not_hold_up_advertisements() {
+    let _alone = ALONE.lock();
     Lab::test(2, |lab| {
         let excluded = (0..600).map(|n| format!("10.89.{}.{}/32", n / 250, 1 + n % 250).parse().unwrap()).collect();
         let quick = RouterConfig { interval: Centiseconds::new(1).unwrap(), ..router(1, 200) };
@@ -92,6 +97,7 @@ fn many_addresses_do_not_hold_up_advertisements() {
 
 #[test]
 fn a_flood_of_garbage_delays_nothing() {
+    let _alone = ALONE.lock();
     Lab::test(3, |lab| {
         let times = Advertisements::listen(lab, 1);
         let node = lab.start(0, vec![router(1, 200)]);

@@ -37,8 +37,9 @@ fn pairs() -> Vec<(&'static str, RouterConfig, RouterConfig, &'static str)> {
 fn one_of_two_holds_the_addresses() {
     for (name, first, second, vip) in pairs() {
         Lab::test(2, move |lab| {
-            let (a, b) = (lab.start(0, vec![first]), lab.start(1, vec![second]));
+            let a = lab.start(0, vec![first]);
             a.until(Phase::Active);
+            let b = lab.start(1, vec![second]);
             b.status("a peer", |status| status.peer.is_some());
             within(500, "address", || lab.has(0, vip).then_some(()));
             // Silence: the other one, by its own clock, and then the first is not let back.
@@ -203,8 +204,9 @@ fn the_virtual_mac_carries_the_addresses() {
                     lab.on(host, || std::fs::write(path, value).unwrap());
                 }
             }
-            let (a, b) = (lab.start(0, vec![config]), lab.start(1, vec![second]));
+            let a = lab.start(0, vec![config]);
             a.until(Phase::Active);
+            let b = lab.start(1, vec![second]);
             let link = |host| lab.on(host, || ip("link show up"));
             within(500, "a macvlan", || (link(0).contains(name) && link(0).contains(mac)).then_some(()));
             assert!(!link(1).contains(name), "a Backup has none that is up");

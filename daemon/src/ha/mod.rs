@@ -167,12 +167,17 @@ impl Ha {
         let setup = Setup { routers: routers(written)?, resume, health, realtime: true };
         let (engine, reports) = Engine::start(setup).map_err(explain)?;
         self.engine = Some(Running { engine, reports: forward(reports)? });
-        for (router, held) in self.holds.clone() {
-            self.order(Order::CommandTo(router, Command::Hold { force: held.force }));
-        }
+        self.hold_out();
         self.told.clear();
         self.tell();
         Ok(())
+    }
+
+    /// Tells the thread whom operators hold out.
+    fn hold_out(&self) {
+        for (router, held) in &self.holds {
+            self.order(Order::CommandTo(router.clone(), Command::Hold { force: held.force }));
+        }
     }
 
     /// HAProxy, or what `reconcile` makes of it, is otherwise.
@@ -220,6 +225,7 @@ impl Ha {
             (None, Ok(_)) => self.start_engine(&config.vrrp, Vec::new()),
             (Some(_), Ok(routers)) => {
                 self.order(Order::Config(routers));
+                self.hold_out();
                 Ok(())
             }
         };

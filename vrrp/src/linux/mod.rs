@@ -4,7 +4,7 @@
 //! system call.
 //!
 //! `remark` ◀ `report`, `netlink` ◀ `table` ◀ `vips`, `macvlan`; `socket`, `announce` ◀ `port` ◀ `host`;
-//! all of them ◀ `router` ◀ `run` ◀ `engine`.
+//! all of them ◀ `router` ◀ `run`, with `traffic` and `reconfigure`, ◀ `engine`.
 
 pub mod announce;
 pub mod engine;

@@ -129,7 +129,7 @@ impl Node {
 
     /// Waits for a move into a state.
     pub fn until(&self, phase: Phase) -> Transition {
-        self.wait(5000, &format!("{phase:?}"), |report| match report {
+        self.wait(8000, &format!("{phase:?}"), |report| match report {
             Report::Moved { transition, .. } if transition.to == phase => Some(*transition),
             _ => None,
         })

@@ -31,7 +31,7 @@ pub struct Outcome {
     pub lost: usize,
     /// The longest time between two answers.
     pub gap: Duration,
-    /// How many servers answered, one after the other.
+    /// How many servers answered, one after the other, in the order of the questions.
     pub servers: usize,
 }
 
@@ -85,7 +85,7 @@ fn serve(socket: &UdpSocket, name: u8, stop: &AtomicBool) {
 
 fn ask(socket: &UdpSocket, to: &str, stop: &AtomicBool, answered: &AtomicBool) -> Outcome {
     let mut outcome = Outcome { sent: 0, lost: 0, gap: Duration::ZERO, servers: 0 };
-    let (mut last, mut server, mut first, mut answers) = (now(), None, 0, 0);
+    let (mut last, mut answers) = (now(), Vec::new());
     let mut buffer = [0; 16];
     let mut closing = 0;
     while closing < 50 {
@@ -102,21 +102,19 @@ fn ask(socket: &UdpSocket, to: &str, stop: &AtomicBool, answered: &AtomicBool) -
                     let number = usize::try_from(u64::from_be_bytes(buffer[..8].try_into().unwrap())).unwrap();
                     if answered.swap(true, Ordering::Relaxed) {
                         outcome.gap = outcome.gap.max(last.elapsed());
-                    } else {
-                        first = number;
                     }
                     last = now();
-                    answers += 1;
-                    if server != Some(buffer[length - 1]) {
-                        server = Some(buffer[length - 1]);
-                        outcome.servers += 1;
-                    }
+                    answers.push((number, buffer[length - 1]));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => break,
             }
         }
     }
-    outcome.lost = (outcome.sent - first).saturating_sub(answers);
+    answers.sort_unstable();
+    let first = answers.first().map_or(outcome.sent, |(number, _)| *number);
+    outcome.lost = (outcome.sent - first).saturating_sub(answers.len());
+    answers.dedup_by_key(|(_, server)| *server);
+    outcome.servers = answers.len();
     outcome
 }
