@@ -132,8 +132,10 @@ impl Machine {
             Input::Wake => (),
         }
         self.vanishing.expire(now);
-        let ill = self.unfit().is_some() || self.limping();
-        self.damping.note(ill, now);
+        if !matches!(self.state, State::Init { .. }) {
+            let ill = self.unfit().is_some() || self.limping();
+            self.damping.note(ill, now);
+        }
         self.settle(now, &mut out);
         self.tick(now, &mut out);
         out
