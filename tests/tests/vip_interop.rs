@@ -1,0 +1,211 @@
+//! `baton` and the real keepalived as one pair, in both roles: neither notices that the other is no peer of its kind.
+//!
+//! The table of cases is told by [`vip::play`], the same story that two keepalived go through; three nodes and lists of
+//! addresses that differ have stories of their own.
+
+#![allow(clippy::unwrap_used, reason = "tests; clippy exempts `#[test]` functions only")]
+
+mod vip;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use e2e::lab::dissect::{Checksum, dissect};
+use e2e::lab::front::PORT;
+use e2e::lab::host::Host;
+use e2e::lab::lan::{Lan, wait_for};
+use e2e::lab::probe::{Client, Probing};
+use e2e::lab::router::Router;
+use serde_json::Value;
+
+use crate::vip::{Balancer, Case, Kind, play, told};
+
+/// A test for each case, ours preferred and keepalived preferred.
+macro_rules! cases {
+    ($($name:ident: $case:expr;)*) => {
+        mod ours_is_preferred {
+            use super::*;
+            $(#[test] fn $name() { play(&$case, [Kind::Baton, Kind::Keepalived]); })*
+        }
+        mod keepalived_is_preferred {
+            use super::*;
+            $(#[test] fn $name() { play(&$case, [Kind::Keepalived, Kind::Baton]); })*
+        }
+    };
+}
+
+cases! {
+    v3_multicast_at_100_ms: Case::new(router());
+    v3_multicast_at_10_ms: Case::new(Router { interval: Duration::from_millis(10), ..router() });
+    v3_multicast_at_1_s: Case::new(Router { interval: SECOND, ..router() });
+    v3_unicast: Case { unicast: true, ..Case::new(router()) };
+    v3_without_preemption: Case::new(Router { preempt: false, ..router() });
+    v2: Case::new(second());
+    v2_with_a_password: Case::new(Router { auth_pass: Some("secret".to_owned()), ..second() });
+    v2_without_preemption: Case::new(Router { preempt: false, ..second() });
+    ipv6: Case::new(Router { addresses: SIX.map(str::to_owned).to_vec(), ..router() });
+    ipv6_unicast: Case {
+        unicast: true,
+        ..Case::new(Router { addresses: SIX.map(str::to_owned).to_vec(), ..router() })
+    };
+}
+
+#[test]
+fn three_nodes_of_which_keepalived_is_the_one_between() {
+    three([Kind::Baton, Kind::Keepalived, Kind::Baton]);
+}
+
+#[test]
+fn three_nodes_of_which_ours_is_the_one_between() {
+    three([Kind::Keepalived, Kind::Baton, Kind::Keepalived]);
+}
+
+#[test]
+fn a_peer_that_advertises_other_addresses_is_named_and_nothing_flaps() {
+    let scene = Scene::new(2);
+    let capture = scene.lan.capture(&scene.hosts[1], "proto 112").unwrap();
+    let ours = Router { priority: 200, addresses: vec![FIRST.to_owned(), OTHER.to_owned()], ..router() };
+    let ours = scene.start(0, Kind::Baton, ours);
+    let theirs = scene.start(1, Kind::Keepalived, Router { priority: 100, ..router() });
+    // keepalived before 2.3.3 drops an advertisement with another list, so it hears nobody; ours drops none.
+    scene.hosts[1].until_holds(first(), true, PATIENCE).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(scene.hosts.iter().all(|host| host.holds(first())), "two Actives");
+    let Balancer::Baton(node) = &ours else { panic!("the first is ours") };
+    let status = node.until("names the peer and the lists", |status| {
+        let said = status["vrrp"].to_string();
+        said.contains("10.77.0.12") && said.contains("address")
+    });
+    status.unwrap();
+    let seen = dissect(&capture.finish().unwrap(), Checksum::PseudoHeader).unwrap();
+    assert_eq!(seen.faults(), Vec::<String>::new());
+    for (host, priority) in [(0, 200), (1, 100)] {
+        let own = IpAddr::from([10, 77, 0, 11 + host]);
+        assert!(seen.adverts_from(own).all(|advert| advert.priority == priority), "nobody resigns: {}", theirs.log());
+        let longest = seen.adverts_from(own).collect::<Vec<_>>();
+        let longest = longest.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
+        assert!(longest < Duration::from_millis(200), "{own} was silent for {longest:?}");
+    }
+}
+
+#[test]
+fn addresses_beyond_the_peers_are_held_without_being_advertised() {
+    let scene = Scene::new(2);
+    let ours = Router { priority: 200, excluded: vec![OTHER.to_owned()], ..router() };
+    let mut ours = scene.start(0, Kind::Baton, ours);
+    scene.hosts[0].until_holds(first(), true, PATIENCE).unwrap();
+    let _theirs = scene.start(1, Kind::Keepalived, Router { priority: 100, ..router() });
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(scene.hosts[0].holds(first()) && scene.hosts[0].holds(other()));
+    assert!(!scene.hosts[1].holds(first()), "one Active");
+    ours.stop();
+    scene.hosts[1].until_holds(first(), true, PATIENCE).unwrap();
+    assert!(!scene.hosts[0].holds(first()) && !scene.hosts[0].holds(other()));
+}
+
+#[test]
+fn a_resignation_forced_by_haproxys_end_reaches_keepalived() {
+    let scene = Scene::new(2);
+    let mut ours = scene.start(0, Kind::Baton, Router { priority: 200, ..router() });
+    scene.hosts[0].until_holds(first(), true, PATIENCE).unwrap();
+    let _theirs = scene.start(1, Kind::Keepalived, Router { priority: 100, ..router() });
+    let probes = scene.probe();
+    probes.until_answered_by("lb1", 50, PATIENCE).unwrap();
+    let Balancer::Baton(node) = &mut ours else { panic!("the first is ours") };
+    node.kill_haproxy();
+    probes.until_answered_by("lb2", 50, PATIENCE).unwrap();
+    let log = probes.finish();
+    assert!(log.outage() < Duration::from_millis(200), "{}", told(&log));
+    let Balancer::Baton(node) = &ours else { panic!("the first is ours") };
+    assert_ne!(node.status().unwrap()["vrrp"], Value::Null);
+}
+
+/// The first dies, the second one dies, both come back: the address is always with the best of those that live.
+fn three(kinds: [Kind; 3]) {
+    let scene = Scene::new(3);
+    let capture = scene.lan.capture(&scene.hosts[2], "proto 112").unwrap();
+    let mut all: Vec<Balancer> = Vec::new();
+    for (number, kind) in kinds.into_iter().enumerate() {
+        let priority = [200, 150, 100][number];
+        all.push(scene.start(number, kind, Router { priority, ..router() }));
+        scene.only(0);
+    }
+    let probes = scene.probe();
+    probes.until_answered_by("lb1", 50, PATIENCE).unwrap();
+    all[0].stop();
+    scene.only(1);
+    all[1].stop();
+    scene.only(2);
+    all[1].resume();
+    scene.only(1);
+    all[0].resume();
+    scene.only(0);
+    let dead = &scene.hosts[0];
+    scene.lan.kill(dead, &dead.pids()).unwrap();
+    probes.until_answered_by("lb2", 50, PATIENCE).unwrap();
+    let log = probes.finish();
+    let turns = log.turns();
+    let turns: Vec<&str> = turns.iter().map(|name| &**name).collect();
+    assert_eq!(turns, ["lb1", "lb2", "lb3", "lb2", "lb1", "lb2"], "{}", told(&log));
+    let seen = dissect(&capture.finish().unwrap(), Checksum::PseudoHeader).unwrap();
+    assert_eq!(seen.faults(), Vec::<String>::new());
+}
+
+/// Hosts on a LAN, without load balancers yet.
+struct Scene {
+    lan: Lan,
+    hosts: Vec<Arc<Host>>,
+    client: Arc<Host>,
+}
+
+impl Scene {
+    fn new(hosts: u8) -> Self {
+        let lan = Lan::new().unwrap();
+        let host = |number: u8| lan.host(&format!("lb{number}"), &[&format!("10.77.0.{}/24", 10 + number)]).unwrap();
+        let hosts = (1..=hosts).map(host).collect();
+        let client = lan.host("client", &["10.77.0.50/24"]).unwrap();
+        Self { lan, hosts, client }
+    }
+
+    fn start(&self, number: usize, kind: Kind, router: Router) -> Balancer {
+        Balancer::start(kind, &self.hosts[number], router)
+    }
+
+    fn probe(&self) -> Client {
+        Client::start(&self.client, Probing::warm(SocketAddr::new(first(), PORT))).unwrap()
+    }
+
+    /// Waits until this host holds the address and no other does, and stays so.
+    #[track_caller]
+    fn only(&self, number: usize) {
+        let holders = || self.hosts.iter().map(|host| host.holds(first())).collect::<Vec<_>>();
+        let wanted: Vec<bool> = (0..self.hosts.len()).map(|other| other == number).collect();
+        wait_for(&format!("only lb{} holds it", number + 1), PATIENCE, || holders() == wanted).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(holders(), wanted);
+    }
+}
+
+fn router() -> Router {
+    Router::new(0, &[FIRST])
+}
+
+fn second() -> Router {
+    Router { version: 2, interval: SECOND, ..router() }
+}
+
+fn first() -> IpAddr {
+    FIRST.split('/').next().unwrap().parse().unwrap()
+}
+
+fn other() -> IpAddr {
+    OTHER.split('/').next().unwrap().parse().unwrap()
+}
+
+const FIRST: &str = "10.77.0.100/24";
+const OTHER: &str = "10.77.0.101/24";
+/// Of IPv6 the first one is link-local: RFC 9568, section 5.2.9.
+const SIX: [&str; 2] = ["fe80::100/64", "fd77::100/64"];
+const SECOND: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(12);
