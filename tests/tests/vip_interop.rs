@@ -7,18 +7,14 @@
 
 mod vip;
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use e2e::lab::dissect::{Checksum, dissect};
-use e2e::lab::front::PORT;
-use e2e::lab::host::Host;
-use e2e::lab::lan::{Lan, wait_for};
-use e2e::lab::probe::{Client, Probing};
 use e2e::lab::router::Router;
-use serde_json::Value;
+use serde_json::json;
 
+use crate::vip::scene::{FIRST, PATIENCE, Scene, first, router};
 use crate::vip::{Balancer, Case, Kind, play, told};
 
 /// A test for each case, ours preferred and keepalived preferred.
@@ -73,11 +69,14 @@ fn a_peer_that_advertises_other_addresses_is_named_and_nothing_flaps() {
     std::thread::sleep(Duration::from_secs(2));
     assert!(scene.hosts.iter().all(|host| host.holds(first())), "two Actives");
     let Balancer::Baton(node) = &ours else { panic!("the first is ours") };
-    let status = node.until("names the peer and the lists", |status| {
-        let said = status["vrrp"].to_string();
-        said.contains("10.77.0.12") && said.contains("address")
-    });
-    status.unwrap();
+    let router = node.router().unwrap();
+    assert_eq!(router["differing"], json!({"10.77.0.12": ["10.77.0.100"]}));
+    assert_eq!((&router["state"], &router["counters"]["became_active"]), (&json!("active"), &json!(1)));
+    assert_eq!(router["peer"]["address"], "10.77.0.12");
+    let text = node.ask(&["vip", "status"]).unwrap();
+    for part in ["10.77.0.12 advertises other addresses: 10.77.0.100", "both are Active", "excluded_addresses"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
     let seen = dissect(&capture.finish().unwrap(), Checksum::PseudoHeader).unwrap();
     assert_eq!(seen.faults(), Vec::<String>::new());
     for (host, priority) in [(0, 200), (1, 100)] {
@@ -110,15 +109,14 @@ fn a_resignation_forced_by_haproxys_end_reaches_keepalived() {
     let mut ours = scene.start(0, Kind::Baton, Router { priority: 200, ..router() });
     scene.hosts[0].until_holds(first(), true, PATIENCE).unwrap();
     let _theirs = scene.start(1, Kind::Keepalived, Router { priority: 100, ..router() });
-    let probes = scene.probe();
-    probes.until_answered_by("lb1", 50, PATIENCE).unwrap();
+    let probes = scene.probe(0);
     let Balancer::Baton(node) = &mut ours else { panic!("the first is ours") };
     node.kill_haproxy();
     probes.until_answered_by("lb2", 50, PATIENCE).unwrap();
     let log = probes.finish();
     assert!(log.outage() < Duration::from_millis(200), "{}", told(&log));
-    let Balancer::Baton(node) = &ours else { panic!("the first is ours") };
-    assert_ne!(node.status().unwrap()["vrrp"], Value::Null);
+    let router = node.until_state("fault").unwrap();
+    assert_eq!(router["faults"], json!(["HAProxy does not run"]));
 }
 
 /// The first dies, the second one dies, both come back: the address is always with the best of those that live.
@@ -131,8 +129,7 @@ fn three(kinds: [Kind; 3]) {
         all.push(scene.start(number, kind, Router { priority, ..router() }));
         scene.only(0);
     }
-    let probes = scene.probe();
-    probes.until_answered_by("lb1", 50, PATIENCE).unwrap();
+    let probes = scene.probe(0);
     all[0].stop();
     scene.only(1);
     all[1].stop();
@@ -152,60 +149,15 @@ fn three(kinds: [Kind; 3]) {
     assert_eq!(seen.faults(), Vec::<String>::new());
 }
 
-/// Hosts on a LAN, without load balancers yet.
-struct Scene {
-    lan: Lan,
-    hosts: Vec<Arc<Host>>,
-    client: Arc<Host>,
-}
-
-impl Scene {
-    fn new(hosts: u8) -> Self {
-        let lan = Lan::new().unwrap();
-        let host = |number: u8| lan.host(&format!("lb{number}"), &[&format!("10.77.0.{}/24", 10 + number)]).unwrap();
-        let hosts = (1..=hosts).map(host).collect();
-        let client = lan.host("client", &["10.77.0.50/24"]).unwrap();
-        Self { lan, hosts, client }
-    }
-
-    fn start(&self, number: usize, kind: Kind, router: Router) -> Balancer {
-        Balancer::start(kind, &self.hosts[number], router)
-    }
-
-    fn probe(&self) -> Client {
-        Client::start(&self.client, Probing::warm(SocketAddr::new(first(), PORT))).unwrap()
-    }
-
-    /// Waits until this host holds the address and no other does, and stays so.
-    #[track_caller]
-    fn only(&self, number: usize) {
-        let holders = || self.hosts.iter().map(|host| host.holds(first())).collect::<Vec<_>>();
-        let wanted: Vec<bool> = (0..self.hosts.len()).map(|other| other == number).collect();
-        wait_for(&format!("only lb{} holds it", number + 1), PATIENCE, || holders() == wanted).unwrap();
-        std::thread::sleep(Duration::from_millis(500));
-        assert_eq!(holders(), wanted);
-    }
-}
-
-fn router() -> Router {
-    Router::new(0, &[FIRST])
-}
-
 fn second() -> Router {
     Router { version: 2, interval: SECOND, ..router() }
-}
-
-fn first() -> IpAddr {
-    FIRST.split('/').next().unwrap().parse().unwrap()
 }
 
 fn other() -> IpAddr {
     OTHER.split('/').next().unwrap().parse().unwrap()
 }
 
-const FIRST: &str = "10.77.0.100/24";
 const OTHER: &str = "10.77.0.101/24";
 /// Of IPv6 the first one is link-local: RFC 9568, section 5.2.9.
 const SIX: [&str; 2] = ["fe80::100/64", "fd77::100/64"];
 const SECOND: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(12);
