@@ -82,8 +82,9 @@ fn a_peer_that_advertises_other_addresses_is_named_and_nothing_flaps() {
     for (host, priority) in [(0, 200), (1, 100)] {
         let own = IpAddr::from([10, 77, 0, 11 + host]);
         assert!(seen.adverts_from(own).all(|advert| advert.priority == priority), "nobody resigns: {}", theirs.log());
-        let longest = seen.adverts_from(own).collect::<Vec<_>>();
-        let longest = longest.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
+        let told = seen.adverts_from(own).collect::<Vec<_>>();
+        let longest = told.windows(2).map(|pair| pair[1].at - pair[0].at).max();
+        let longest = longest.unwrap_or_else(|| panic!("{own} is silent: {:?}", seen.adverts));
         assert!(longest < Duration::from_millis(200), "{own} was silent for {longest:?}");
     }
 }

@@ -174,6 +174,10 @@ impl Pair {
         if self.case.router.preempt {
             probes.until_answered_by("lb1", 50, PATIENCE).unwrap();
             self.turns.push(0);
+            if self.both[1].kind() == Kind::Baton {
+                // One advertisement more from the loser, so that the winner announces again.
+                self.turns.extend([1, 0]);
+            }
             self.is_active(0);
         } else {
             std::thread::sleep(self.case.of(0).down_interval() * 2);
