@@ -27,7 +27,11 @@ fn forged_advertisements_are_refused_counted_and_shown() {
         ("version", "version 2 instead of 3", Forged { version: 2, ..stranger.clone() }),
         ("checksum", "checksum", Forged { spoil: 1, ..stranger.clone() }),
         ("no_address", "no address", Forged { addresses: Vec::new(), ..stranger.clone() }),
-        ("own", "sent from our own address 10.77.0.11", Forged { from: Ipv4Addr::new(10, 77, 0, 11), ..stranger.clone() }),
+        (
+            "own",
+            "sent from our own address 10.77.0.11",
+            Forged { from: Ipv4Addr::new(10, 77, 0, 11), ..stranger.clone() },
+        ),
     ];
     for (rung, text, forged) in cases {
         for _ in 0..3 {
@@ -35,7 +39,8 @@ fn forged_advertisements_are_refused_counted_and_shown() {
         }
         let counter = format!("refused_{rung}");
         let status = node.until(&counter, |status| of(status)["counters"][&counter] == 3).unwrap();
-        let refused = of(&status)["refused"].as_array().unwrap().iter().find(|row| row["source"] == forged.from.to_string());
+        let refused =
+            of(&status)["refused"].as_array().unwrap().iter().find(|row| row["source"] == forged.from.to_string());
         let reason = refused.unwrap()["reason"].as_str().unwrap();
         assert!(reason.starts_with(text), "{rung}: {reason}");
         let shown = node.ask(&["vip", "status"]).unwrap();

@@ -44,7 +44,10 @@ fn a_node_that_limps_alone_stays_active() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let status = node.until_state("active").unwrap();
-    assert_eq!((&status["reason"], &status["faults"]), (&json!("nobody else took over"), &json!(["HAProxy does not answer"])));
+    assert_eq!(
+        (&status["reason"], &status["faults"]),
+        (&json!("nobody else took over"), &json!(["HAProxy does not answer"]))
+    );
     node.signal_haproxy(Signal::SIGCONT);
     node.until("is well again", |status| !limping(status)).unwrap();
 }
@@ -78,11 +81,16 @@ fn an_interface_that_goes_down_takes_the_router_out_until_it_is_up() {
 fn notifications_have_keepalived_s_arguments_and_come_in_order() {
     let dir = shared();
     let told = dir.path().join("told");
-    let script = program(dir.path(), "notify", &format!("echo \"$*\" >> {0}\ngrep CapEff /proc/self/status > {0}.caps", told.display()));
+    let script = program(
+        dir.path(),
+        "notify",
+        &format!("echo \"$*\" >> {0}\ngrep CapEff /proc/self/status > {0}.caps", told.display()),
+    );
     let (_scene, mut node) = Scene::lone(&router(), &format!("notify = [{script:?}, \"first\"]\n"));
     node.stop().unwrap();
     let lines = || std::fs::read_to_string(&told).unwrap_or_default();
-    wait_for("the last notification", PATIENCE, || lines().contains("STOP")).unwrap_or_else(|why| panic!("{why}: {}", lines()));
+    wait_for("the last notification", PATIENCE, || lines().contains("STOP"))
+        .unwrap_or_else(|why| panic!("{why}: {}", lines()));
     let lines: Vec<String> = lines().lines().map(str::to_owned).collect();
     let expected = ["BACKUP", "MASTER", "STOP"].map(|state| format!("first INSTANCE public {state} 100"));
     assert_eq!(lines, expected);
@@ -104,7 +112,7 @@ fn tracked_scripts_and_interfaces_count() {
     }
     let more = format!(
         "track_interface = [{{ name = \"up1\", weight = -30 }}]\n\
-         [[vrrp.track_script]]\nname = \"check\"\ncommand = [{script:?}]\ninterval = \"50ms\"\nfall = 2\n"
+         [[vrrp.track_script]]\nname = \"check\"\ncommand = [{script:?}]\ninterval = \"100ms\"\nfall = 2\n"
     );
     let node = e2e::lab::node::Node::start(host, router(), &more).unwrap();
     assert_eq!(node.until_state("active").unwrap()["priority"], 100);
@@ -114,7 +122,10 @@ fn tracked_scripts_and_interfaces_count() {
     node.until("is worth as much again", |status| status["vrrp"]["routers"][0]["priority"] == 100).unwrap();
     std::fs::remove_file(&well).unwrap();
     let status = node.until_state("fault").unwrap();
-    assert_eq!((&status["reason"], &status["faults"]), (&json!("something tracked has failed"), &json!(["script check"])));
+    assert_eq!(
+        (&status["reason"], &status["faults"]),
+        (&json!("something tracked has failed"), &json!(["script check"]))
+    );
     assert!(!host.holds(first()));
     std::fs::write(&well, "").unwrap();
     node.until_state("active").unwrap();

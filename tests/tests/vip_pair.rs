@@ -128,7 +128,10 @@ fn an_upgrade_in_place_is_a_new_process_that_nobody_notices() {
     let after = one.until("runs anew", |status| status["started_at"] != before["started_at"]).unwrap();
     assert_eq!(after["pid"], before["pid"]);
     let resumed = &after["vrrp"]["routers"][0];
-    assert_eq!((&resumed["state"], &resumed["reason"]), (&json!("active"), &json!("resumed after an upgrade in place")));
+    assert_eq!(
+        (&resumed["state"], &resumed["reason"]),
+        (&json!("active"), &json!("resumed after an upgrade in place"))
+    );
     unnoticed(&probes.finish(), &["lb1"]);
     assert_eq!(two.router().unwrap()["counters"]["became_active"], 0);
 }

@@ -43,6 +43,9 @@ fn an_unprivileged_baton_keeps_its_capabilities_for_itself() {
     }
     chown(&host.dir().join("run"), None, Some(nobody.gid)).unwrap();
     std::fs::set_permissions(host.dir().join("run"), Permissions::from_mode(0o2770)).unwrap();
+    // Whose the first boot's ports are cannot be seen across users.
+    let boot = "listen first\n  mode http\n  bind 127.0.0.1:9\n  timeout client 1s\n  timeout server 1s\n  timeout connect 1s\n";
+    std::fs::write(host.dir().join("state/first/haproxy.cfg"), boot).unwrap();
     node.start_haproxy().unwrap();
     let caps = "+net_admin,+net_raw,+net_bind_service,+sys_nice,+ipc_lock";
     let (user, group) = (nobody.uid.to_string(), nobody.gid.to_string());

@@ -97,7 +97,16 @@ impl Node {
 
     fn new(host: &Arc<Host>, routers: Vec<Router>, source: String, more: &str) -> Self {
         let more = more.to_owned();
-        Self { host: Arc::clone(host), routers, source, more, wrapper: Vec::new(), daemon: None, haproxy: None, responder: None }
+        Self {
+            host: Arc::clone(host),
+            routers,
+            source,
+            more,
+            wrapper: Vec::new(),
+            daemon: None,
+            haproxy: None,
+            responder: None,
+        }
     }
 
     fn lay_out(&self) -> anyhow::Result<()> {
