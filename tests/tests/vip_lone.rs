@@ -147,7 +147,7 @@ fn routers_come_and_go_while_others_go_on() {
     std::thread::sleep(Duration::from_millis(200));
     let seen = dissect(&capture.finish().unwrap(), Checksum::PseudoHeader).unwrap();
     assert_eq!(seen.faults(), Vec::<String>::new());
-    steady(seen.adverts.iter().filter(|advert| advert.vrid == 51), 10);
+    steady(seen.adverts.iter().filter(|advert| advert.vrid == 51), 5);
     let last = seen.adverts.iter().rfind(|advert| advert.vrid == 52).unwrap();
     assert_eq!(last.priority, 0, "it resigns");
     assert_eq!(node.router().unwrap()["since"], since);
