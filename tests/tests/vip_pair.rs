@@ -7,7 +7,9 @@ mod vip;
 
 use std::time::{Duration, Instant};
 
+use e2e::lab::dissect::{Advert, Checksum, dissect};
 use e2e::lab::heard::Ear;
+use e2e::lab::lan::mac;
 use e2e::lab::node::Node;
 use e2e::lab::probe::log::Log;
 use e2e::lab::router::Router;
@@ -15,7 +17,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::vip::scene::{PATIENCE, Scene, first, router};
-use crate::vip::told;
+use crate::vip::{own, told};
 
 #[test]
 fn a_dead_host_is_followed_after_the_down_interval() {
@@ -201,6 +203,64 @@ fn a_handover_ends_at_the_peer_and_stays_there() {
     std::thread::sleep(Duration::from_secs(1));
     unnoticed(&probes.finish(), &["lb1", "lb2"]);
     scene.only(1);
+}
+
+#[test]
+fn announcements_come_as_designed() {
+    let (scene, mut one, _two) = Scene::pair(&router(), "");
+    let capture = scene.lan.capture(&scene.client, "arp or proto 112").unwrap();
+    one.stop().unwrap();
+    scene.only(1);
+    std::thread::sleep(Duration::from_millis(5_200));
+    one.resume().unwrap();
+    scene.only(0);
+    let dead = &scene.hosts[0];
+    scene.lan.kill(dead, &dead.pids()).unwrap();
+    scene.hosts[1].until_holds(first(), true, PATIENCE).unwrap();
+    std::thread::sleep(Duration::from_millis(5_200));
+    let seen = dissect(&capture.finish().unwrap(), Checksum::PseudoHeader).unwrap();
+    assert_eq!(seen.faults(), Vec::<String>::new());
+    let mac = mac(own(1));
+    let bursts: Vec<Vec<Duration>> = [0, 1]
+        .map(|which| {
+            // A reign begins with an advertisement after another's.
+            let all: Vec<_> =
+                seen.adverts.windows(2).filter(|pair| pair[0].mac != pair[1].mac && pair[1].mac == mac).collect();
+            let began = all.iter().filter(|pair| is_reign(&seen.adverts, pair[1].at, &mac)).nth(which).unwrap()[1].at;
+            let rows =
+                seen.announcements.iter().filter(|row| row.mac == mac && row.address == first() && row.at >= began);
+            let rows = rows.filter(|row| row.at < began + Duration::from_millis(5_150));
+            let (requests, answers): (Vec<_>, Vec<_>) = rows.partition(|row| row.request);
+            assert_eq!(requests.len(), answers.len(), "both forms, each time");
+            requests.iter().map(|row| row.at - began).collect()
+        })
+        .into();
+    after_a_resignation(&bursts[0]);
+    after_silence(&bursts[1]);
+}
+
+/// At 0, 20 ms, 100 ms, 500 ms, 2 s and 5 s.
+fn after_a_resignation(found: &[Duration]) {
+    near(found, &[0, 20, 100, 500, 2_000, 5_000]);
+}
+
+/// Every 250 ms until 4 s besides: who was there before may still answer.
+fn after_silence(found: &[Duration]) {
+    let mut wanted: Vec<u64> = (0..=16).map(|number| number * 250).chain([20, 100, 5_000]).collect();
+    wanted.sort_unstable();
+    near(found, &wanted);
+}
+
+#[track_caller]
+fn near(found: &[Duration], wanted: &[u64]) {
+    let close = |(found, wanted): (&Duration, &u64)| found.abs_diff(Duration::from_millis(*wanted)).as_millis() <= 15;
+    assert!(found.len() == wanted.len() && found.iter().zip(wanted).all(close), "{found:?} instead of {wanted:?}");
+}
+
+/// Whether the sender goes on from then, and has not just lost an election.
+fn is_reign(adverts: &[Advert], from: Duration, mac: &str) -> bool {
+    let mut next = adverts.iter().filter(|advert| advert.at >= from).take(4);
+    next.all(|advert| advert.mac == mac)
 }
 
 /// Nothing was lost; the connection that is just being made as the address moves may be refused.
