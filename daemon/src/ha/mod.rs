@@ -49,7 +49,8 @@ pub struct Ha {
     requests: mpsc::Receiver<Request>,
     status: watch::Sender<VipReport>,
     engine: Option<Running>,
-    watch: Watch,
+    watcher: Option<Watcher>,
+    life: watch::Receiver<Life>,
     tracks: Tracks,
     facts: Facts,
     /// What each router was told last.
@@ -61,6 +62,13 @@ pub struct Ha {
     notices: Option<notify::Notices>,
     pending: Vec<Pending>,
     finished: Vec<Saved>,
+}
+
+/// Watches HAProxy and tells how it is. A question takes its time, so it runs beside the task: what
+/// the task does meanwhile must not cancel it.
+struct Watcher {
+    watch: Watch,
+    told: watch::Sender<Life>,
 }
 
 /// The running thread, and what it tells.
@@ -93,13 +101,15 @@ impl Ha {
         }
         let life = watch.life().clone();
         let ready = matches!(life, Life::Serves(Some(_)));
+        let (told, seen) = watch::channel(life.clone());
         let mut ha = Self {
             config,
             reconcile,
             requests,
             status,
             engine: None,
-            watch,
+            watcher: Some(Watcher { watch, told }),
+            life: seen,
             tracks: Tracks::default(),
             facts: Facts { life, impaired: false, ready, well: BTreeMap::new() },
             told: BTreeMap::new(),
@@ -124,26 +134,40 @@ impl Ha {
     /// # Errors
     /// When the VRRP thread ends by itself.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        let notices = self.notices.take();
+        let (notices, watcher) = (self.notices.take(), self.watcher.take());
+        let mut ended = Ok(());
         let working = async {
-            while !stop.is_cancelled() {
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    step = self.step() => step?,
-                }
-            }
-            self.resign().await
+            ended = self.work(stop).await;
+            // Nobody notifies any more; what waits may still be told.
+            tokio::time::sleep(LAST_WORDS).await;
         };
         let telling = async {
             if let Some(notices) = notices {
                 notices.run().await;
             }
-            std::future::pending().await
+        };
+        let watching = async {
+            if let Some(watcher) = watcher {
+                watcher.run().await;
+            }
         };
         tokio::select! {
-            ended = working => ended,
-            () = telling => Ok(()),
+            () = working => (),
+            () = telling => (),
+            () = watching => (),
         }
+        ended
+    }
+
+    /// Until `stop`, and then until the addresses are gone.
+    async fn work(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                step = self.step() => step?,
+            }
+        }
+        self.resign().await
     }
 
     /// Waits for one thing to happen and deals with it.
@@ -152,7 +176,7 @@ impl Ha {
         tokio::select! {
             biased;
             reports = next_reports(self.engine.as_mut()) => self.reports(reports)?,
-            _ = self.watch.changed() => self.seen(),
+            Ok(()) = self.life.changed() => self.seen(),
             Some(request) = self.requests.recv() => self.request(request).await,
             Ok(()) = self.config.changed() => self.reconfigure(),
             Ok(()) = self.reconcile.changed() => self.seen(),
@@ -182,7 +206,7 @@ impl Ha {
 
     /// HAProxy, or what `reconcile` makes of it, is otherwise.
     fn seen(&mut self) {
-        let life = self.watch.life().clone();
+        let life = self.life.borrow_and_update().clone();
         if life != self.facts.life {
             match &life {
                 Life::Down => log::warn!("HAProxy does not run: unfit for floating addresses"),
@@ -334,6 +358,16 @@ impl Ha {
     }
 }
 
+impl Watcher {
+    async fn run(mut self) {
+        loop {
+            let life = self.watch.changed().await.clone();
+            // The task listens until it ends, and this one with it.
+            self.told.send_replace(life);
+        }
+    }
+}
+
 /// What the thread has told, as soon as there is something. Cancel safe.
 async fn next_reports(running: Option<&mut Running>) -> Vec<Report> {
     let Some(running) = running else { return std::future::pending().await };
@@ -389,3 +423,6 @@ const AT_ONCE: usize = 64;
 
 /// For all routers to resign: the longest down interval in use, and some.
 const RESIGN: Duration = Duration::from_secs(12);
+
+/// For the notifications that wait when everything is over.
+const LAST_WORDS: Duration = Duration::from_secs(3);
