@@ -1,4 +1,5 @@
 //! IPv4 and IPv6 on every listener, and listeners on addresses that are elsewhere at the moment.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod labels;
 

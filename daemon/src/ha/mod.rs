@@ -5,6 +5,7 @@
 //! at apps and never changes HAProxy.
 #![allow(clippy::disallowed_methods, reason = "the shell around the VRRP thread reads the clock")]
 
+mod contention;
 mod health;
 mod notify;
 mod program;
@@ -34,6 +35,7 @@ use crate::config::settings::{MASTER_SOCKET, STATS_SOCKET};
 use crate::config::vrrp::{Vrrp, routers};
 use crate::reconcile::ReconcileStatus;
 use crate::status::seconds;
+use contention::Contention;
 use health::{Facts, health};
 use notify::Notifier;
 use report::{RouterReport, StrayReport, VipReport, why, word};
@@ -56,6 +58,8 @@ pub struct Ha {
     /// What each router was told last.
     told: BTreeMap<String, Health>,
     routers: BTreeMap<String, RouterStatus>,
+    contentions: BTreeMap<String, Contention>,
+    contended: BTreeMap<String, Option<f64>>,
     holds: Holds,
     files: Files,
     notifier: Notifier,
@@ -114,6 +118,8 @@ impl Ha {
             facts: Facts { life, impaired: false, ready, well: BTreeMap::new() },
             told: BTreeMap::new(),
             routers: BTreeMap::new(),
+            contentions: BTreeMap::new(),
+            contended: BTreeMap::new(),
             holds,
             files,
             notifier,
@@ -269,6 +275,8 @@ impl Ha {
                     self.moved(&router, transition.to);
                 }
                 Report::Status(status) => {
+                    let contention = self.contentions.entry(status.name.clone()).or_default();
+                    self.contended.insert(status.name.clone(), contention.note(&status));
                     self.routers.insert(status.name.clone(), *status);
                 }
                 Report::Strays(strays) => self.status.send_modify(|status| {
@@ -307,7 +315,10 @@ impl Ha {
     fn publish(&self) {
         let config = self.config.borrow().clone();
         let report = |name: String| match self.routers.get(&name) {
-            Some(status) => RouterReport::from(status, self.holds.get(&name).cloned()),
+            Some(status) => {
+                let contended = self.contended.get(&name).copied().flatten();
+                RouterReport::from(status, self.holds.get(&name).cloned(), contended)
+            }
             None => RouterReport::unknown(name),
         };
         let routers: Vec<_> = config.vrrp.iter().map(|router| report(router.name())).collect();

@@ -418,7 +418,7 @@ impl Router {
             became_active: statistics.became_active,
             counts: statistics.counts.clone(),
             refused: statistics.refused.list(),
-            differing: differing,
+            differing,
             remarks: self.link_remarks.union(&self.address_remarks).copied().collect(),
         }
     }

@@ -185,7 +185,7 @@ impl Vips {
         let unwanted: Vec<IpNet> = old.wanted.iter().filter(|net| !kept.contains(&net.addr())).copied().collect();
         let part = 0..unwanted.len();
         // What cannot be removed now lapses with its lease.
-        let _ = Self { wanted: unwanted, held: old.held.clone(), lease_end: None, promotes: None }.remove(place, part);
+        let _ = Self { held: old.held.clone(), ..Self::new(unwanted) }.remove(place, part);
         self.held = old.held.intersection(&kept).copied().collect();
         self.lease_end = old.lease_end;
     }

@@ -61,7 +61,7 @@ impl Peer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Damping {
     ill: bool,
-    /// It was well at least once; before that it only had not begun.
+    /// It took part and was well at least once; before that it only had not begun.
     began: bool,
     wait: Duration,
     mended: Option<Instant>,
@@ -83,8 +83,12 @@ impl Damping {
         if !ill && self.ill && self.began {
             self.mended = Some(now);
         }
-        self.began |= !ill;
         self.ill = ill;
+    }
+
+    /// It takes part and is well.
+    pub(super) fn begin(&mut self) {
+        self.began = true;
     }
 
     /// The end of the probation, if there ever was one.

@@ -132,12 +132,13 @@ impl Machine {
             Input::Wake => (),
         }
         self.vanishing.expire(now);
-        if !matches!(self.state, State::Init { .. }) {
-            let ill = self.unfit().is_some() || self.limping();
-            self.damping.note(ill, now);
-        }
+        let ill = self.unfit().is_some() || self.limping();
+        self.damping.note(ill, now);
         self.settle(now, &mut out);
         self.tick(now, &mut out);
+        if !ill && !matches!(self.state, State::Init { .. }) {
+            self.damping.begin();
+        }
         out
     }
 
