@@ -27,7 +27,7 @@ use crate::admin::{self, Doors, ReloadRequest, Views};
 use crate::cli::binary;
 use crate::cli::load::Loader;
 use crate::config::origin::Origin;
-use crate::config::settings::{FD_HARD_LIMIT, MASTER_SOCKET, Purpose, hard_stop_covers_tunnels};
+use crate::config::settings::{Abilities, FD_HARD_LIMIT, MASTER_SOCKET, Purpose, hard_stop_covers_tunnels};
 use crate::config::{Config, Manage};
 use crate::ha::report::VipReport;
 use crate::ha::{self, Ha};
@@ -304,7 +304,7 @@ fn builder(config: &Arc<Config>, features: &Features) -> anyhow::Result<Builder>
         renderer: Arc::new(Renderer::new()?),
         config: config.clone(),
         purpose: Purpose::Drive,
-        prometheus: features.prometheus,
+        abilities: Abilities { prometheus: features.prometheus, ipv6: haproxy::preflight::has_ipv6() },
         default_cert,
     })
 }

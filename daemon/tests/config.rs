@@ -88,6 +88,10 @@ fn mistakes_name_file_key_and_what_is_expected() {
         ),
         (format!("{source}urls = [\"http://a:1\"]\n[haproxy]\nhttp = \"80\"\n"), &["haproxy.http", "ADDRESS:PORT"]),
         (
+            format!("{source}urls = [\"http://a:1\"]\n[haproxy]\nipv6 = \"on\"\n"),
+            &["haproxy.ipv6", "\"auto\", true or false", "baton.toml"],
+        ),
+        (
             format!("{source}urls = [\"http://a:1\"]\n[haproxy.stats]\nauth = \"joe:secret\"\n"),
             &["haproxy.stats.auth", "openssl passwd"],
         ),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use baton::config::Config;
 use baton::config::load::Sources;
-use baton::config::settings::{Purpose, needs_default_cert};
+use baton::config::settings::{Abilities, Purpose, needs_default_cert};
 use baton::reconcile::build::{Builder, Built};
 use baton::source::marathon::wire::{self, Envelope};
 use baton::source::publish;
@@ -120,7 +120,8 @@ fn build(case: &Path) -> Built {
         default_cert: default_cert(&config),
         config: Arc::new(config),
         purpose: Purpose::Standalone,
-        prometheus: true,
+        // A case that is about IPv6 says so itself.
+        abilities: Abilities { prometheus: true, ipv6: false },
     };
     builder.build(&snapshot).unwrap()
 }

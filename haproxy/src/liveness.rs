@@ -121,7 +121,8 @@ impl Watch {
         if self.known.is_none() {
             return;
         }
-        if let Some(info) = self.info().await {
+        // Two sockets may be asked, within the time of one.
+        if let Ok(Some(info)) = timeout(PATIENCE, self.info()).await {
             self.misses = 0;
             self.life = Life::Serves(info.digest());
             return;

@@ -4,7 +4,7 @@
 //! `render` without any escaping. The check is in the constructor, so a template cannot forget it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// One token of a configuration line: printable ASCII without blank, quote, `\`, `#`, `$`, `{`, `}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -227,7 +227,7 @@ impl FilePath {
 /// Where a frontend listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum BindAddr {
-    /// Every IPv4 address, HAProxy's `*`.
+    /// Every address of this host: HAProxy's `*`, and `::` beside it where IPv6 is in use.
     #[default]
     Any,
     /// One address, or every address of its family when unspecified.
@@ -247,22 +247,6 @@ impl BindAddr {
             return inner.parse::<Ipv6Addr>().map(|ip| Self::Ip(ip.into())).map_err(|_| BadText::NoAddress);
         }
         text.parse().map(Self::Ip).map_err(|_| BadText::NoAddress)
-    }
-
-    /// Whether two listeners on the same port would meet. `*` is IPv4 only, `::` takes both.
-    pub fn meets(self, other: Self) -> bool {
-        match (self.ip(), other.ip()) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => a == b || a.is_unspecified() || b.is_unspecified(),
-            (IpAddr::V6(a), IpAddr::V6(b)) => a == b || a.is_unspecified() || b.is_unspecified(),
-            (IpAddr::V4(_), IpAddr::V6(six)) | (IpAddr::V6(six), IpAddr::V4(_)) => six.is_unspecified(),
-        }
-    }
-
-    fn ip(self) -> IpAddr {
-        match self {
-            Self::Any => Ipv4Addr::UNSPECIFIED.into(),
-            Self::Ip(ip) => ip,
-        }
     }
 }
 
@@ -411,13 +395,8 @@ mod tests {
     }
 
     #[test]
-    fn addresses_meet_when_they_would_share_the_port() {
+    fn addresses_with_and_without_brackets() {
         let addr = |text| BindAddr::parse(text).unwrap();
-        assert!(addr("*").meets(addr("10.0.0.1")));
-        assert!(addr("0.0.0.0").meets(addr("10.0.0.1")));
-        assert!(!addr("10.0.0.2").meets(addr("10.0.0.1")));
-        assert!(addr("::").meets(addr("::1")) && addr("::").meets(addr("10.0.0.1")) && addr("*").meets(addr("::")));
-        assert!(!addr("*").meets(addr("::1")) && !addr("10.0.0.1").meets(addr("::1")));
         assert_eq!(addr("[::1]"), addr("::1"));
         assert_eq!(addr("::1").to_string(), "[::1]");
         assert!(BindAddr::parse("eth0").is_err());

@@ -42,7 +42,7 @@ fn bytes_or_requests_and_where_they_are_taken() {
         assert_eq!(curl("http://10.9.0.1:10005/").app().await, "/here");
         assert_eq!(curl("http://10.9.0.2:10005/").app().await, "/there");
         assert_eq!(on(10_005).status().await, 0);
-        assert_eq!(curl("http://[::1]:10003/").app().await, "/six", "the port is /http's on IPv4 only");
+        assert_eq!(curl("http://[::1]:10003/").app().await, "/six", "who names an IPv6 address has it");
 
         assert_eq!(on(10_006).arg("--haproxy-protocol").app().await, "/proxied");
         assert_eq!(on(10_006).status().await, 0);
@@ -53,7 +53,7 @@ fn bytes_or_requests_and_where_they_are_taken() {
 
         assert_eq!(on(10_010).app().await, "/first");
         assert_eq!(curl("http://127.0.0.1/").host("second.example.com").app().await, "/second");
-        assert_eq!(host.issues().await, ["/second -", "/tcp-of-http HAPROXY_0_VHOST"]);
+        assert_eq!(host.issues().await, ["/http -", "/second -", "/tcp-of-http HAPROXY_0_VHOST"]);
     });
 }
 

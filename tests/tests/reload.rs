@@ -182,7 +182,7 @@ fn a_last_configuration_that_does_not_start_any_more_is_replaced() {
         let baton = Baton::start(&toml, &[]).await.unwrap();
         baton.until("applied", |s| s["applied"]["frontends"] == 2).await.unwrap();
         let dir = baton.stop().await.unwrap();
-        let _held = std::net::TcpListener::bind("0.0.0.0:10002").unwrap();
+        let _held = std::net::TcpListener::bind("[::]:10002").unwrap();
         let baton = Baton::start_in(dir, &toml, &[]).await.unwrap();
         let status = baton.until("the rest", |s| s["applied"]["frontends"] == 1).await.unwrap();
         assert!(status["applied"]["left_out"].to_string().contains("b_10002"), "{status:#}");

@@ -14,7 +14,7 @@ use clap::Args;
 use haproxy::app::Snapshot;
 use haproxy::check::Verdict;
 use haproxy::features::Features;
-use haproxy::preflight::{Running, preflight};
+use haproxy::preflight::{Running, has_ipv6, preflight};
 use haproxy::render::Renderer;
 use ipnet::IpNet;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
@@ -22,7 +22,7 @@ use nix::sys::socket::SockaddrStorage;
 
 use crate::certs::default_certificate;
 use crate::config::origin::Origin;
-use crate::config::settings::{DEFAULT_CERT, Purpose, hard_stop_covers_tunnels, needs_default_cert};
+use crate::config::settings::{Abilities, DEFAULT_CERT, Purpose, hard_stop_covers_tunnels, needs_default_cert};
 use crate::config::{Config, Manage, vrrp};
 use crate::reconcile::build::Builder;
 
@@ -213,7 +213,7 @@ async fn configuration(
             renderer: Arc::new(Renderer::new()?),
             config: config.clone(),
             purpose: Purpose::Standalone,
-            prometheus: features.prometheus,
+            abilities: Abilities { prometheus: features.prometheus, ipv6: has_ipv6() },
             default_cert,
         };
         let built = builder.build(snapshot)?;

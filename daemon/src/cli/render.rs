@@ -13,7 +13,7 @@ use haproxy::render::Renderer;
 
 use crate::certs::default_certificate;
 use crate::config::origin::Origin;
-use crate::config::settings::{DEFAULT_CERT, Purpose, needs_default_cert};
+use crate::config::settings::{Abilities, DEFAULT_CERT, Purpose, needs_default_cert};
 use crate::reconcile::build::{Builder, Built};
 
 use super::flags::Flags;
@@ -58,8 +58,9 @@ pub async fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
         Some(path) => haproxy::features::Features::probe(&path).await.map_or(true, |features| features.prometheus),
         None => true,
     };
+    let abilities = Abilities { prometheus, ipv6: haproxy::preflight::has_ipv6() };
     let renderer = Arc::new(Renderer::new()?);
-    let builder = Builder { renderer, config, purpose: Purpose::Standalone, prometheus, default_cert };
+    let builder = Builder { renderer, config, purpose: Purpose::Standalone, abilities, default_cert };
     let built = builder.build(&snapshot)?;
     match &args.out {
         Some(dir) => write(dir, &built)?,

@@ -119,7 +119,7 @@ pub(super) fn rows(report: &VipReport, now: f64) -> Vec<(&'static str, String)> 
     let mut rows = Vec::new();
     for router in &report.routers {
         rows.push(("vip", headline(router, now)));
-        rows.extend(troubles(router).into_iter().map(|text| ("", format!("! {text}"))));
+        rows.extend(troubles(router, now).into_iter().map(|text| ("", format!("! {text}"))));
     }
     rows.extend(report.warnings.iter().map(|text| ("vip", format!("! {text}"))));
     rows
@@ -132,10 +132,14 @@ fn headline(router: &RouterReport, now: f64) -> String {
     format!("{}: {}{since}{reason}{held}", router.name, router.state.to_uppercase())
 }
 
-fn troubles(router: &RouterReport) -> Vec<String> {
+fn troubles(router: &RouterReport, now: f64) -> Vec<String> {
     let mut all = Vec::new();
     if let Some(hold) = &router.hold {
         all.push(format!("held out by {} until `baton vip release`", hold.by));
+    }
+    if let Some(since) = router.contended {
+        let peer = router.peer.as_ref().map_or("another host", |peer| peer.address.as_str());
+        all.push(format!("{peer} acts as Active, too, for {}: does it hear this host?", span(now - since)));
     }
     all.extend(router.faults.iter().cloned());
     all.extend(router.remarks.iter().cloned());
@@ -172,7 +176,7 @@ fn table(report: &VipReport, now: f64) -> String {
             )),
             None => lines.push("  no peer was heard yet".to_owned()),
         }
-        lines.extend(troubles(router).into_iter().map(|text| format!("  ! {text}")));
+        lines.extend(troubles(router, now).into_iter().map(|text| format!("  ! {text}")));
         for refused in &router.refused {
             let ago = span(now - refused.at);
             lines.push(format!(

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use scalar::{Address, Certificates, LogLine, Network, StatsAuth, Token};
+use scalar::{Address, Certificates, Ipv6, LogLine, Network, StatsAuth, Token};
 use time::Time;
 use vrrp::Vrrp;
 
@@ -179,6 +179,8 @@ pub struct Haproxy {
     pub app_id: Address,
     /// The listener of statistics, health check and metrics.
     pub stats: Stats,
+    /// Whether `*` as a listener's address means IPv6 as well as IPv4.
+    pub ipv6: Ipv6,
     /// Certificate files and directories; none = a self-signed one is made.
     pub certs: Certificates,
     /// `alpn` of the TLS listener.
@@ -225,6 +227,7 @@ impl Default for Haproxy {
             https: Address::port(443),
             app_id: Address::port(9091),
             stats: Stats::default(),
+            ipv6: Ipv6::Auto,
             certs: Certificates::default(),
             alpn: Token::known("h2,http/1.1"),
             tls_min_version: Token::known("TLSv1.2"),

@@ -85,7 +85,7 @@ impl Scalar for LogLine {
 pub struct Address(pub Listen);
 
 impl Address {
-    /// Every IPv4 address.
+    /// Every address.
     pub(super) const fn port(port: u16) -> Self {
         Self(Listen { addr: BindAddr::Any, port })
     }
@@ -99,6 +99,43 @@ impl Scalar for Address {
         let addr = BindAddr::parse(addr).map_err(|why| why.to_string())?;
         let port = port.parse().ok().filter(|port| *port != 0).ok_or("the port is not 1 to 65535")?;
         Ok(Self(Listen { addr, port }))
+    }
+}
+
+/// `haproxy.ipv6`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ipv6 {
+    /// Where the kernel has it.
+    Auto,
+    /// Yes or no.
+    Use(bool),
+}
+
+impl<'de> Deserialize<'de> for Ipv6 {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Ipv6Reader)
+    }
+}
+
+/// Reads [`Ipv6`] for serde.
+struct Ipv6Reader;
+
+impl de::Visitor<'_> for Ipv6Reader {
+    type Value = Ipv6;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"auto\", true or false")
+    }
+
+    fn visit_bool<E: de::Error>(self, used: bool) -> Result<Ipv6, E> {
+        Ok(Ipv6::Use(used))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Ipv6, E> {
+        match text {
+            "auto" => Ok(Ipv6::Auto),
+            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use haproxy::render::reserved;
 use haproxy::render::settings::{Line, Settings, Stats, Timeouts, Tls, Vhosts};
 use haproxy::text::Word;
 
+use super::scalar::Ipv6;
+use super::vrrp::Vrrp;
 use super::{Config, Manage};
 
 /// What a configuration is rendered for.
@@ -22,8 +24,17 @@ pub enum Purpose {
     Standalone,
 }
 
+/// What the HAProxy and the kernel at hand can do, found out once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// HAProxy can answer /metrics.
+    pub prometheus: bool,
+    /// The kernel has IPv6.
+    pub ipv6: bool,
+}
+
 /// The part of haproxy.cfg that no app touches.
-pub fn settings(config: &Config, purpose: Purpose, prometheus: bool) -> Settings {
+pub fn settings(config: &Config, purpose: Purpose, abilities: Abilities) -> Settings {
     let haproxy = &config.haproxy;
     let timeouts = &haproxy.timeouts;
     Settings {
@@ -60,13 +71,18 @@ pub fn settings(config: &Config, purpose: Purpose, prometheus: bool) -> Settings
             listen: haproxy.stats.listen.0,
             allow: haproxy.stats.allow.iter().map(|network| network.0).collect(),
             auth: haproxy.stats.auth.clone().map(|auth| (auth.user, auth.hash)),
-            prometheus,
+            prometheus: abilities.prometheus,
         },
         tls: Tls {
             min_version: haproxy.tls_min_version.0.clone(),
             ciphers: haproxy.tls_ciphers.0.clone(),
             ciphersuites: haproxy.tls_ciphersuites.0.clone(),
         },
+        ipv6: match haproxy.ipv6 {
+            Ipv6::Auto => abilities.ipv6,
+            Ipv6::Use(ipv6) => ipv6,
+        },
+        floating: config.vrrp.iter().flat_map(Vrrp::floating).collect(),
     }
 }
 
@@ -82,6 +98,7 @@ pub fn policy(config: &Config, settings: &Settings) -> Policy {
         health_check: marathon.health_check,
         strict: marathon.strict_mode,
         vhosts: settings.vhosts.is_some(),
+        ipv6: settings.ipv6,
         own_app: marathon.own_app.as_deref().and_then(|id| AppId::parse(id).ok()),
         invented_ports: (marathon.min_service_port_ip_per_task != 0)
             .then_some(marathon.min_service_port_ip_per_task..=marathon.max_service_port_ip_per_task),

@@ -5,6 +5,7 @@
 //! at apps and never changes HAProxy.
 #![allow(clippy::disallowed_methods, reason = "the shell around the VRRP thread reads the clock")]
 
+mod contention;
 mod health;
 mod notify;
 mod program;
@@ -34,6 +35,7 @@ use crate::config::settings::{MASTER_SOCKET, STATS_SOCKET};
 use crate::config::vrrp::{Vrrp, routers};
 use crate::reconcile::ReconcileStatus;
 use crate::status::seconds;
+use contention::Contention;
 use health::{Facts, health};
 use notify::Notifier;
 use report::{RouterReport, StrayReport, VipReport, why, word};
@@ -49,18 +51,28 @@ pub struct Ha {
     requests: mpsc::Receiver<Request>,
     status: watch::Sender<VipReport>,
     engine: Option<Running>,
-    watch: Watch,
+    watcher: Option<Watcher>,
+    life: watch::Receiver<Life>,
     tracks: Tracks,
     facts: Facts,
     /// What each router was told last.
     told: BTreeMap<String, Health>,
     routers: BTreeMap<String, RouterStatus>,
+    contentions: BTreeMap<String, Contention>,
+    contended: BTreeMap<String, Option<f64>>,
     holds: Holds,
     files: Files,
     notifier: Notifier,
     notices: Option<notify::Notices>,
     pending: Vec<Pending>,
     finished: Vec<Saved>,
+}
+
+/// Watches HAProxy and tells how it is. A question takes its time, so it runs beside the task: what
+/// the task does meanwhile must not cancel it.
+struct Watcher {
+    watch: Watch,
+    told: watch::Sender<Life>,
 }
 
 /// The running thread, and what it tells.
@@ -93,17 +105,21 @@ impl Ha {
         }
         let life = watch.life().clone();
         let ready = matches!(life, Life::Serves(Some(_)));
+        let (told, seen) = watch::channel(life.clone());
         let mut ha = Self {
             config,
             reconcile,
             requests,
             status,
             engine: None,
-            watch,
+            watcher: Some(Watcher { watch, told }),
+            life: seen,
             tracks: Tracks::default(),
             facts: Facts { life, impaired: false, ready, well: BTreeMap::new() },
             told: BTreeMap::new(),
             routers: BTreeMap::new(),
+            contentions: BTreeMap::new(),
+            contended: BTreeMap::new(),
             holds,
             files,
             notifier,
@@ -124,26 +140,40 @@ impl Ha {
     /// # Errors
     /// When the VRRP thread ends by itself.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        let notices = self.notices.take();
+        let (notices, watcher) = (self.notices.take(), self.watcher.take());
+        let mut ended = Ok(());
         let working = async {
-            while !stop.is_cancelled() {
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    step = self.step() => step?,
-                }
-            }
-            self.resign().await
+            ended = self.work(stop).await;
+            // Nobody notifies any more; what waits may still be told.
+            tokio::time::sleep(LAST_WORDS).await;
         };
         let telling = async {
             if let Some(notices) = notices {
                 notices.run().await;
             }
-            std::future::pending().await
+        };
+        let watching = async {
+            if let Some(watcher) = watcher {
+                watcher.run().await;
+            }
         };
         tokio::select! {
-            ended = working => ended,
-            () = telling => Ok(()),
+            () = working => (),
+            () = telling => (),
+            () = watching => (),
         }
+        ended
+    }
+
+    /// Until `stop`, and then until the addresses are gone.
+    async fn work(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                step = self.step() => step?,
+            }
+        }
+        self.resign().await
     }
 
     /// Waits for one thing to happen and deals with it.
@@ -152,7 +182,7 @@ impl Ha {
         tokio::select! {
             biased;
             reports = next_reports(self.engine.as_mut()) => self.reports(reports)?,
-            _ = self.watch.changed() => self.seen(),
+            Ok(()) = self.life.changed() => self.seen(),
             Some(request) = self.requests.recv() => self.request(request).await,
             Ok(()) = self.config.changed() => self.reconfigure(),
             Ok(()) = self.reconcile.changed() => self.seen(),
@@ -182,7 +212,7 @@ impl Ha {
 
     /// HAProxy, or what `reconcile` makes of it, is otherwise.
     fn seen(&mut self) {
-        let life = self.watch.life().clone();
+        let life = self.life.borrow_and_update().clone();
         if life != self.facts.life {
             match &life {
                 Life::Down => log::warn!("HAProxy does not run: unfit for floating addresses"),
@@ -245,6 +275,8 @@ impl Ha {
                     self.moved(&router, transition.to);
                 }
                 Report::Status(status) => {
+                    let contention = self.contentions.entry(status.name.clone()).or_default();
+                    self.contended.insert(status.name.clone(), contention.note(&status));
                     self.routers.insert(status.name.clone(), *status);
                 }
                 Report::Strays(strays) => self.status.send_modify(|status| {
@@ -283,7 +315,10 @@ impl Ha {
     fn publish(&self) {
         let config = self.config.borrow().clone();
         let report = |name: String| match self.routers.get(&name) {
-            Some(status) => RouterReport::from(status, self.holds.get(&name).cloned()),
+            Some(status) => {
+                let contended = self.contended.get(&name).copied().flatten();
+                RouterReport::from(status, self.holds.get(&name).cloned(), contended)
+            }
             None => RouterReport::unknown(name),
         };
         let routers: Vec<_> = config.vrrp.iter().map(|router| report(router.name())).collect();
@@ -331,6 +366,16 @@ impl Ha {
     fn unhold(&mut self, names: &[String]) -> anyhow::Result<()> {
         self.holds.retain(|name, _| !names.contains(name));
         self.files.keep_holds(&self.holds)
+    }
+}
+
+impl Watcher {
+    async fn run(mut self) {
+        loop {
+            let life = self.watch.changed().await.clone();
+            // The task listens until it ends, and this one with it.
+            self.told.send_replace(life);
+        }
     }
 }
 
@@ -389,3 +434,6 @@ const AT_ONCE: usize = 64;
 
 /// For all routers to resign: the longest down interval in use, and some.
 const RESIGN: Duration = Duration::from_secs(12);
+
+/// For the notifications that wait when everything is over.
+const LAST_WORDS: Duration = Duration::from_secs(3);

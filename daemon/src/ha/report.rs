@@ -63,6 +63,8 @@ pub struct RouterReport {
     pub faults: Vec<String>,
     /// What else to say.
     pub remarks: Vec<String>,
+    /// Since when another host acts as Active, too, as far as this one hears.
+    pub contended: Option<f64>,
     /// Who advertises other addresses than ours, and which.
     pub differing: BTreeMap<String, Vec<String>>,
     /// Who sent packets that were refused, the latest ones.
@@ -113,7 +115,7 @@ impl RouterReport {
     }
 
     /// What the thread told.
-    pub(super) fn from(status: &RouterStatus, hold: Option<Held>) -> Self {
+    pub(super) fn from(status: &RouterStatus, hold: Option<Held>, contended: Option<f64>) -> Self {
         let text = |list: &[std::net::IpAddr]| list.iter().map(ToString::to_string).collect();
         Self {
             name: status.name.clone(),
@@ -135,6 +137,7 @@ impl RouterReport {
             }),
             held: text(&status.held),
             hold,
+            contended,
             ready: status.ready,
             faults: status.faults.iter().map(|fault| fault_text(fault).to_owned()).collect(),
             remarks: status.remarks.iter().map(ToString::to_string).collect(),
@@ -217,7 +220,7 @@ fn fault_text(fault: &Fault) -> &str {
 pub(super) fn why(reason: Reason) -> &'static str {
     match reason {
         Reason::Started => "started",
-        Reason::Resumed => "resumed after an upgrade in place",
+        Reason::Resumed => "goes on where it was before an upgrade or a new configuration",
         Reason::Leftover => "found its addresses after a crash",
         Reason::Silence => "no advertisement for one down interval",
         Reason::PeerResigned => "the Active router resigned",

@@ -14,7 +14,7 @@ use haproxy::model::LbState;
 use haproxy::render::Renderer;
 
 use crate::config::Config;
-use crate::config::settings::{DEFAULT_CERT, Purpose, policy, settings};
+use crate::config::settings::{Abilities, DEFAULT_CERT, Purpose, policy, settings};
 
 use super::files;
 use super::left_out::LeftOut;
@@ -28,8 +28,8 @@ pub struct Builder {
     pub config: Arc<Config>,
     /// What it is for.
     pub purpose: Purpose,
-    /// Whether HAProxy can answer /metrics.
-    pub prometheus: bool,
+    /// What HAProxy and the kernel can do.
+    pub abilities: Abilities,
     /// The self-signed certificate, where it is needed.
     pub default_cert: Option<Arc<str>>,
 }
@@ -66,7 +66,7 @@ impl Builder {
     /// When a template fails: no app can cause that.
     pub(super) fn build_without(&self, snapshot: &Snapshot, left_out: &LeftOut) -> anyhow::Result<Built> {
         let Wanted { state, issues } = self.state(snapshot, left_out);
-        let settings = settings(&self.config, self.purpose, self.prometheus);
+        let settings = settings(&self.config, self.purpose, self.abilities);
         let mut draft = self.renderer.render(&state, &settings)?;
         if let Some(pem) = &self.default_cert {
             let name = FileName::parse(DEFAULT_CERT).context("name the default certificate")?;
@@ -78,9 +78,9 @@ impl Builder {
 
     /// What HAProxy is to do, without the text that says so.
     pub(super) fn state(&self, snapshot: &Snapshot, left_out: &LeftOut) -> Wanted {
-        let settings = settings(&self.config, self.purpose, self.prometheus);
+        let settings = settings(&self.config, self.purpose, self.abilities);
         let (state, mut issues) = compile(snapshot, &policy(&self.config, &settings));
-        let mut state = left_out.apply(state, &mut issues);
+        let mut state = left_out.apply(state, settings.ipv6, &mut issues);
         let blocking = files::blocking(&state);
         if !blocking.is_empty() {
             for (app, path) in &blocking {

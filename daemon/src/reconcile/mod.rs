@@ -379,7 +379,7 @@ impl Task {
                 Some(&frontend.owner.app) == unbindable.bind.owner.as_ref() && frontend.port == unbindable.bind.port
             });
             for (id, _) in mine {
-                self.left_out.unbindable(id.clone(), unbindable.to_string());
+                self.left_out.unbindable(id.clone(), unbindable);
             }
         }
         true

@@ -1,13 +1,16 @@
 //! The listeners of service ports, and who gets a port that two want.
 //!
 //! Part of `compile`. The lower app id, then the lower index wins; the loser keeps its routes by
-//! host and loses only its own listener.
+//! host and loses only its own listener. Before that, an address that somebody names goes before the
+//! IPv6 half of `*`: what is served without IPv6 is served with it.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
+use crate::bundle::BindAddr;
 use crate::issue::Issue;
 use crate::model::{Backend, BackendId, Frontend, Owner};
-use crate::text::BindAddr;
+use crate::text;
 
 use super::ports::ServicePort;
 use super::{Policy, owns};
@@ -19,9 +22,11 @@ pub(super) fn frontends(
     policy: &Policy,
     issues: &mut Vec<Issue>,
 ) -> BTreeMap<BackendId, Frontend> {
-    let mut taken: BTreeMap<u16, Vec<(BindAddr, String)>> = BTreeMap::new();
+    let mut taken = Taken::new();
     for reserved in &policy.reserved {
-        taken.entry(reserved.port).or_default().push((reserved.addr, reserved.what.to_owned()));
+        let addrs = BindAddr::of(reserved.addr, &[], policy.ipv6);
+        let held = addrs.into_iter().map(|addr| (addr, reserved.what.to_owned()));
+        taken.entry(reserved.port).or_default().extend(held);
     }
     let mut frontends = BTreeMap::new();
     for port in ports {
@@ -30,7 +35,8 @@ pub(super) fn frontends(
         };
         let options = &port.options;
         let listeners = taken.entry(port.port).or_default();
-        if let Some((_, holder)) = listeners.iter().find(|(addr, _)| addr.meets(options.bind_addr)) {
+        let wanted = BindAddr::of(options.bind_addr, &options.bind_options, false);
+        if let Some(holder) = wanted.iter().find_map(|addr| met(listeners, addr)) {
             issues.push(Issue::app(
                 &port.app.id,
                 format!(
@@ -41,7 +47,8 @@ pub(super) fn frontends(
             ));
             continue;
         }
-        listeners.push((options.bind_addr, format!("{} (port {})", port.app.id, port.index)));
+        let holder = format!("{} (port {})", port.app.id, port.index);
+        listeners.extend(wanted.into_iter().map(|addr| (addr, holder.clone())));
         frontends.insert(
             port.backend.clone(),
             Frontend {
@@ -54,5 +61,36 @@ pub(super) fn frontends(
             },
         );
     }
+    if policy.ipv6 {
+        for frontend in frontends.values_mut().filter(|frontend| frontend.addr == text::BindAddr::Any) {
+            keep_off(frontend, &taken, issues);
+        }
+    }
     frontends
+}
+
+/// Who has which addresses of a port.
+type Taken = BTreeMap<u16, Vec<(BindAddr, String)>>;
+
+/// Who has an address that would meet `wanted`.
+fn met<'a>(listeners: &'a [(BindAddr, String)], wanted: &BindAddr) -> Option<&'a str> {
+    listeners.iter().find(|(held, _)| held.meets(wanted)).map(|(_, holder)| holder.as_str())
+}
+
+/// Leaves a listener on every address with IPv4 alone, if somebody has an IPv6 address of its port.
+fn keep_off(frontend: &mut Frontend, taken: &Taken, issues: &mut Vec<Issue>) {
+    let listeners = taken.get(&frontend.port).map(Vec::as_slice).unwrap_or_default();
+    let addrs = BindAddr::of(frontend.addr, &frontend.options, true);
+    let six = addrs.iter().filter(|addr| addr.ip.is_ipv6());
+    let Some(holder) = six.into_iter().find_map(|addr| met(listeners, addr)) else { return };
+    let Owner { app, index } = &frontend.owner;
+    issues.push(Issue::app(
+        app,
+        format!(
+            "service port {} is taken on IPv6 by {holder}; port {index} listens on IPv4 only: give it another \
+             HAPROXY_{index}_PORT, or HAPROXY_{index}_BIND_ADDR 0.0.0.0",
+            frontend.port
+        ),
+    ));
+    frontend.addr = text::BindAddr::Ip(Ipv4Addr::UNSPECIFIED.into());
 }

@@ -33,6 +33,8 @@ pub struct Policy {
     pub strict: bool,
     /// 80 and 443 route by host.
     pub vhosts: bool,
+    /// `*` as a listener's address means both families, not IPv4 alone.
+    pub ipv6: bool,
     /// An app that is not served: the one Baton itself runs as (`FRAMEWORK_NAME`).
     pub own_app: Option<AppId>,
     /// Service ports for container-network apps that have none.

@@ -229,6 +229,29 @@ fn one_app_with_one_port_twice() {
 }
 
 #[test]
+fn every_address_is_both_families_where_ipv6_is_in_use() {
+    let six = Policy { ipv6: true, ..policy() };
+    let addr = |text: &'static str| vec![("HAPROXY_0_BIND_ADDR", text)];
+    let only = |text: &'static str| vec![("HAPROXY_0_BIND_ADDR", text), ("HAPROXY_0_BIND_OPTIONS", "v6only")];
+    let case = |port, first: &[(&str, &str)], second: &[(&str, &str)], expected: [(&str, usize); 2]| {
+        for (policy, (listeners, issues)) in [policy(), six.clone()].iter().zip(expected) {
+            let apps = vec![app("/a", &[port], first, 1), app("/b", &[port], second, 1)];
+            let (state, found) = state(apps, policy);
+            let served = state.frontends.values().map(|f| format!("{}={}", f.owner.app, f.addr));
+            assert_eq!(served.collect::<Vec<_>>().join(" "), listeners, "{first:?} {second:?}");
+            assert_eq!(found.len(), issues, "{first:?} {second:?}: {found:?}");
+        }
+    };
+    case(10_000, &[], &addr("::1"), [("/a=* /b=[::1]", 0), ("/a=0.0.0.0 /b=[::1]", 1)]);
+    case(10_000, &addr("0.0.0.0"), &addr("::1"), [("/a=0.0.0.0 /b=[::1]", 0); 2]);
+    case(10_000, &[], &addr("::"), [("/a=*", 1); 2]);
+    case(10_000, &[], &only("::"), [("/a=* /b=[::]", 0), ("/a=0.0.0.0 /b=[::]", 1)]);
+    case(10_000, &only("::"), &addr("::1"), [("/a=[::]", 1); 2]);
+    // 80 is the vhosts': on IPv4, or on both.
+    case(80, &addr("::1"), &addr("::2"), [("/a=[::1] /b=[::2]", 0), ("", 2)]);
+}
+
+#[test]
 fn routes_go_by_weight_then_exactness_then_length() {
     let vhost = |hosts: &'static str| ("HAPROXY_0_VHOST", hosts);
     let path = |paths: &'static str| ("HAPROXY_0_PATH", paths);

@@ -260,7 +260,7 @@ fn routing(running: &Running, wanted: &LbState) -> Result<(), Reason> {
 fn frontends(running: &LbState, wanted: &LbState) -> Result<(), Reason> {
     for (id, frontend) in &wanted.frontends {
         let now = running.frontends.get(id).ok_or_else(|| Reason::NewFrontend(id.clone()))?;
-        if now != frontend && !view::same_listener(id, now, frontend) {
+        if now != frontend {
             return Err(Reason::FrontendOptions(id.clone()));
         }
     }

@@ -293,10 +293,11 @@ pub static TABLE: &[Label] = &[
     Label {
         name: "BIND_ADDR",
         kind: "address",
-        default: "`*`, every IPv4 address",
+        default: "`*`, every address",
         accepts: "* or an IPv4 or IPv6 address",
         example: "10.0.0.10",
-        effect: "The address on which the service port listens.",
+        effect: "The address on which the service port listens. `*` is every IPv4 address and, where the load balancer \
+                 uses IPv6, every IPv6 address; `0.0.0.0` is IPv4 alone, `::` with the bind option `v6only` IPv6 alone.",
         empty: Empty::Absent,
         bad: Bad::FailsClosed,
         set: Setter::Port(|port, text| put(&mut port.bind_addr, value::text(BindAddr::parse, text))),
@@ -307,7 +308,7 @@ pub static TABLE: &[Label] = &[
         default: "none",
         accepts: "keywords of HAProxy's bind line that docs/labels.md lists, each with its value",
         example: "ciphers ECDHE+AESGCM:!aNULL ssl-min-ver TLSv1.2",
-        effect: "Appended to the bind line of the service port. TLS versions are folded into one range, the tightest of \
+        effect: "Appended to the bind line of the service port, for both families. TLS versions are folded into one range, the tightest of \
                  what is asked. `ssl` needs `crt` or the label `SSL_CERT`.",
         empty: Empty::Absent,
         bad: Bad::FailsClosed,

@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt as _;
 
-use crate::bundle::Bind;
+use crate::bundle::{Bind, BindAddr};
 
 /// The process that has a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,8 @@ pub(super) fn find(bind: &Bind, ours: &BTreeSet<u32>) -> Found {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let mut sockets = parse(&read("/proc/self/net/tcp"));
     sockets.extend(parse(&read("/proc/self/net/tcp6")));
-    sockets.retain(|socket| socket.port == bind.port && in_the_way(socket.ip, bind.addr.ip));
+    // The table does not tell which sockets on :: leave IPv4 alone.
+    sockets.retain(|socket| socket.port == bind.port && BindAddr::from(socket.ip).meets(&bind.addr));
     // Connections through the port are not what binding trips over if somebody listens.
     if sockets.iter().any(|socket| socket.listening) {
         sockets.retain(|socket| socket.listening);
@@ -126,13 +127,10 @@ fn row(line: &str) -> Option<Row> {
     })
 }
 
-fn in_the_way(held: IpAddr, wanted: IpAddr) -> bool {
-    let wildcard = |ip: IpAddr| ip == Ipv4Addr::UNSPECIFIED || ip == Ipv6Addr::UNSPECIFIED;
-    held == wanted || wildcard(held) || wildcard(wanted)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
@@ -163,7 +161,11 @@ mod tests {
         assert_eq!(holder.pid, Some(me));
         assert!(holder.to_string().contains(&format!("(pid {me})")));
         assert_eq!(find(&bind, &BTreeSet::from([me])), Found::Ours);
-        let elsewhere = Bind { addr: IpAddr::from([127, 0, 0, 2]).into(), ..bind };
+        let elsewhere = Bind { addr: IpAddr::from([127, 0, 0, 2]).into(), ..bind.clone() };
         assert_eq!(find(&elsewhere, &BTreeSet::new()), Found::Unseen);
+        let mut six = Bind { addr: IpAddr::from(Ipv6Addr::UNSPECIFIED).into(), ..bind };
+        assert_eq!(find(&six, &BTreeSet::from([me])), Found::Ours);
+        six.addr.v6only = true;
+        assert_eq!(find(&six, &BTreeSet::new()), Found::Unseen);
     }
 }

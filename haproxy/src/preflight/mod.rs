@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -41,7 +41,10 @@ pub struct Unbindable {
 impl fmt::Display for Unbindable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { bind, errno, holder } = self;
-        write!(f, "cannot listen on {bind}: ")?;
+        match bind.addr.family() {
+            Some(family) => write!(f, "cannot listen on {bind} ({family}): ")?,
+            None => write!(f, "cannot listen on {bind}: ")?,
+        }
         match (errno, holder) {
             (Errno::EADDRINUSE, Some(holder)) => write!(f, "{holder} has the port; stop it or choose another port"),
             (Errno::EADDRINUSE, None) => f.write_str("the port is in use; see ss -ltnp, or choose another port"),
@@ -58,7 +61,9 @@ impl fmt::Display for Unbindable {
             (Errno::ENODEV, _) => {
                 write!(f, "there is no interface {}", bind.addr.device.as_deref().unwrap_or_default())
             }
-            (Errno::EAFNOSUPPORT, _) => f.write_str("this kernel has no IPv6; use an IPv4 address"),
+            (Errno::EAFNOSUPPORT, _) => {
+                f.write_str("this kernel has no IPv6; use an IPv4 address, or set haproxy.ipv6 = false")
+            }
             (other, _) => f.write_str(other.desc()),
         }
     }
@@ -86,6 +91,12 @@ pub fn preflight(wanted: &[Bind], running: &Running) -> Vec<Unbindable> {
     .collect()
 }
 
+/// Whether this kernel has IPv6: every address of it can be bound.
+pub fn has_ipv6() -> bool {
+    let every = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
+    Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP)).and_then(|socket| socket.bind(&every.into())).is_ok()
+}
+
 /// Binds as HAProxy would, but without `SO_REUSEPORT`: sharing a port with a stranger would split
 /// its traffic.
 fn attempt(bind: &Bind) -> io::Result<()> {
@@ -107,8 +118,7 @@ fn attempt(bind: &Bind) -> io::Result<()> {
 
 /// True if two listeners can compete for a connection.
 fn overlap(a: &Bind, b: &Bind) -> bool {
-    let wildcard = |ip: IpAddr| ip == Ipv4Addr::UNSPECIFIED || ip == Ipv6Addr::UNSPECIFIED;
-    a.port == b.port && (a.addr.ip == b.addr.ip || wildcard(a.addr.ip) || wildcard(b.addr.ip))
+    a.port == b.port && a.addr.meets(&b.addr)
 }
 
 #[cfg(test)]

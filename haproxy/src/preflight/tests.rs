@@ -1,6 +1,6 @@
 //! Real sockets on the loopback interface.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 
 use super::*;
 
@@ -76,6 +76,25 @@ fn an_ipv6_wildcard_takes_ipv4_along_unless_told_otherwise() {
     assert_eq!(errno(&wanted), Some(Errno::EADDRINUSE));
     wanted.addr.v6only = true;
     assert_eq!(errno(&wanted), None);
+}
+
+#[test]
+fn a_port_taken_on_one_family_is_named_with_it() {
+    let (held, port) = listener();
+    let both: Vec<_> = Bind::read(&format!("*:{port},[::]:{port} v6only")).collect();
+    let said = |held: &str| {
+        let refused: Vec<_> = preflight(&both, &Running::default()).iter().map(ToString::to_string).collect();
+        assert_eq!(refused.len(), 1, "{held}: {refused:?}");
+        refused.into_iter().next().unwrap()
+    };
+    let four = said("127.0.0.1");
+    assert!(four.starts_with(&format!("cannot listen on 0.0.0.0:{port} (IPv4): ")), "{four}");
+    drop(held);
+    let _six = TcpListener::bind(("::1", port)).unwrap();
+    let six = said("::1");
+    assert!(six.starts_with(&format!("cannot listen on [::]:{port} (IPv6): ")), "{six}");
+    assert!(six.contains(&format!("(pid {})", std::process::id())), "{six}");
+    assert!(has_ipv6());
 }
 
 #[test]

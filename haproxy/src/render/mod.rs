@@ -9,16 +9,14 @@ pub mod settings;
 pub(crate) mod view;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 use tera::{Context, Tera};
 
-use crate::bundle::{Bind, BindAddr, Draft, Owner};
+use crate::bundle::{Bind, Draft, Owner};
 use crate::compile::Reserved;
-use crate::model::{self, Frontend, LbState};
-use crate::text;
-use settings::Settings;
+use crate::model::{self, LbState};
+use settings::{Listen, Settings};
 use view::{BackendView, FrontendView, HeadView, RuleView, StatsView, VhostView};
 
 /// The built-in templates, compiled once.
@@ -63,17 +61,24 @@ impl Renderer {
                 page.section("userlist", &view, Some(&backend.owner))?;
             }
         }
-        page.section("appid_frontend", &BTreeMap::from([("bind", settings.app_id.to_string())]), None)?;
+        page.section("appid_frontend", &BTreeMap::from([("bind", settings.bind(settings.app_id, &[]))]), None)?;
         if let Some(vhosts) = &settings.vhosts {
             let rules = rules(state);
             let certs: Vec<_> = vhosts.certs.iter().map(ToString::to_string).collect();
             let wildcards = state.routes.iter().any(|(host, _)| host.is_wildcard());
-            let view = |listen| VhostView::new(listen, &certs, vhosts.alpn.as_str(), &rules, wildcards);
+            let view =
+                |listen| VhostView::new(settings.bind(listen, &[]), &certs, vhosts.alpn.as_str(), &rules, wildcards);
             page.section("http_frontend", &view(vhosts.http), None)?;
             page.section("https_frontend", &view(vhosts.https), None)?;
         }
+        let own = reserved(settings).into_iter().map(|own| Listen { addr: own.addr, port: own.port });
+        let mut binds: Vec<_> =
+            own.flat_map(|listen| Bind::read(&settings.bind(listen, &[])).collect::<Vec<_>>()).collect();
         for (id, frontend) in &state.frontends {
-            page.section("frontend", &FrontendView::new(id, frontend), Some(&frontend.owner))?;
+            let view = FrontendView::new(id, frontend, settings);
+            page.section("frontend", &view, Some(&frontend.owner))?;
+            let owner = Some(&frontend.owner.app);
+            binds.extend(Bind::read(view.bind()).map(|bind| Bind { owner: owner.cloned(), ..bind }));
         }
         let https = settings.vhosts.as_ref().map(|vhosts| vhosts.https);
         for (id, backend) in &state.backends {
@@ -86,15 +91,14 @@ impl Renderer {
         for (id, backend) in &state.backends {
             out.owners.own_proxy(id.as_str(), bundle_owner(&backend.owner));
         }
-        let own = reserved(settings).into_iter().map(|l| Bind { addr: address(l.addr), port: l.port, owner: None });
-        out.binds = own.chain(state.frontends.values().map(bind)).collect();
+        out.binds = binds;
         Ok(out)
     }
 }
 
 /// The listeners that `settings` takes for the load balancer itself.
 pub fn reserved(settings: &Settings) -> Vec<Reserved> {
-    let listener = |listen: settings::Listen, what| Reserved { addr: listen.addr, port: listen.port, what };
+    let listener = |listen: Listen, what| Reserved { addr: listen.addr, port: listen.port, what };
     let mut all = vec![
         listener(settings.stats.listen, "the statistics listener"),
         listener(settings.app_id, "the listener for X-Marathon-App-Id"),
@@ -132,19 +136,6 @@ impl Page<'_> {
 /// An owner as messages about lines need it.
 fn bundle_owner(owner: &model::Owner) -> Owner {
     Owner { app: owner.app.clone(), port: Some(owner.index) }
-}
-
-/// What the kernel is asked for by a service port's listener.
-fn bind(frontend: &Frontend) -> Bind {
-    let addr = address(frontend.addr).with_options(frontend.options.iter().map(|word| word.as_str()));
-    Bind { addr, port: frontend.port, owner: Some(frontend.owner.app.clone()) }
-}
-
-fn address(addr: text::BindAddr) -> BindAddr {
-    BindAddr::from(match addr {
-        text::BindAddr::Any => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        text::BindAddr::Ip(ip) => ip,
-    })
 }
 
 /// The routes that no map can hold.

@@ -2,7 +2,9 @@
 //!
 //! Filled by the daemon from its configuration, read by `render`.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -40,6 +42,28 @@ pub struct Settings {
     pub stats: Stats,
     /// TLS on every listener that speaks it.
     pub tls: Tls,
+    /// IPv6 is in use: `*` means both families.
+    pub ipv6: bool,
+    /// Addresses that move between hosts: listeners on them are bound whether this host has them or not.
+    pub floating: BTreeSet<IpAddr>,
+}
+
+impl Settings {
+    /// The address of a `bind` line and the words that it needs; `options` are the words that follow.
+    ///
+    /// Both families are one line with two sockets: IPv4 clients keep plain IPv4 addresses, and
+    /// certificates are loaded once.
+    pub(super) fn bind(&self, listen: Listen, options: &[Word]) -> String {
+        let more = |word: &str| match options.iter().any(|option| option.as_str() == word) {
+            true => String::new(),
+            false => format!(" {word}"),
+        };
+        match listen.addr {
+            BindAddr::Any if self.ipv6 => format!("*:{port},[::]:{port}{}", more("v6only"), port = listen.port),
+            BindAddr::Ip(ip) if self.floating.contains(&ip) => format!("{listen}{}", more("transparent")),
+            _ => listen.to_string(),
+        }
+    }
 }
 
 /// An address and port.

@@ -90,7 +90,7 @@ impl StatsView {
     pub(super) fn new(settings: &Settings) -> Self {
         let stats = &settings.stats;
         Self {
-            bind: stats.listen.to_string(),
+            bind: settings.bind(stats.listen, &[]),
             allow: stats.allow.iter().map(ToString::to_string).collect(),
             auth: stats
                 .auth
@@ -122,9 +122,9 @@ pub(super) struct RuleView {
 }
 
 impl VhostView {
-    pub(super) fn new(listen: Listen, certs: &[String], alpn: &str, rules: &[RuleView], wildcards: bool) -> Self {
+    pub(super) fn new(bind: String, certs: &[String], alpn: &str, rules: &[RuleView], wildcards: bool) -> Self {
         Self {
-            bind: listen.to_string(),
+            bind,
             certs: certs.to_vec(),
             alpn: alpn.to_owned(),
             rules: rules.to_vec(),
@@ -152,8 +152,9 @@ pub(super) struct FrontendView {
 }
 
 impl FrontendView {
-    pub(super) fn new(id: &BackendId, frontend: &Frontend) -> Self {
-        let mut bind = Listen { addr: frontend.addr, port: frontend.port }.to_string();
+    pub(super) fn new(id: &BackendId, frontend: &Frontend, settings: &Settings) -> Self {
+        let listen = Listen { addr: frontend.addr, port: frontend.port };
+        let mut bind = settings.bind(listen, &frontend.options);
         if let Some(cert) = &frontend.cert {
             bind.push_str(" ssl crt ");
             bind.push_str(cert.as_str());
@@ -163,6 +164,11 @@ impl FrontendView {
             bind.push_str(word.as_str());
         }
         Self { name: id.to_string(), bind, mode: frontend.mode.to_string() }
+    }
+
+    /// The words of its `bind` line.
+    pub(super) fn bind(&self) -> &str {
+        &self.bind
     }
 }
 
@@ -251,11 +257,6 @@ pub(crate) fn same_options(id: &BackendId, a: &Backend, b: &Backend) -> bool {
         BackendView::new(id, &bare, https)
     };
     a.auth == b.auth && server::shared(a) == server::shared(b) && view(a) == view(b)
-}
-
-/// Whether two listeners of one name are the same text.
-pub(crate) fn same_listener(id: &BackendId, a: &Frontend, b: &Frontend) -> bool {
-    FrontendView::new(id, a) == FrontendView::new(id, b)
 }
 
 fn redirect_root(path: &PathPrefix, hosts: &[Host]) -> RedirectRootView {

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(crate) fn app(id: &str, ports: u16, labels: BTreeMap<String, String>) -> App
 
 /// Serves everything.
 pub(crate) fn policy() -> Policy {
-    Policy { groups: Groups::All, vhosts: true, reserved: reserved(&settings()), ..Policy::default() }
+    Policy { groups: Groups::All, vhosts: true, reserved: reserved(&settings()), ipv6: true, ..Policy::default() }
 }
 
 /// The state that `apps` want.
@@ -90,5 +90,7 @@ pub(crate) fn settings() -> Settings {
             ciphers: word("ECDHE-ECDSA-AES128-GCM-SHA256"),
             ciphersuites: word("TLS_AES_128_GCM_SHA256"),
         },
+        ipv6: true,
+        floating: BTreeSet::new(),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use baton::config::Config;
-use baton::config::settings::Purpose;
+use baton::config::settings::{Abilities, Purpose};
 use baton::reconcile::build::Builder;
 use baton::source::marathon::client::Client;
 use baton::source::marathon::config::{MarathonConfig, MemberUrl};
@@ -55,7 +55,7 @@ pub fn builder(default_cert: &str) -> anyhow::Result<Builder> {
         renderer: Arc::new(Renderer::new()?),
         config: Arc::new(config),
         purpose: Purpose::Drive,
-        prometheus: true,
+        abilities: Abilities { prometheus: true, ipv6: true },
         default_cert: Some(Arc::from(default_cert)),
     })
 }

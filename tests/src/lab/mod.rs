@@ -8,6 +8,7 @@ pub mod baton;
 pub mod capture;
 pub mod client;
 pub mod dissect;
+pub mod forge;
 pub mod front;
 pub mod heard;
 pub mod host;

@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::baton::{binary, write_config};
 use super::front::{PORT, Responder, listens};
 use super::haproxy_binary;
 use super::host::Host;
-use super::lan::{INTERFACE, wait_for};
+use super::lan::{INTERFACE, until, wait_for};
 use super::process::Process;
 use super::router::Router;
 
@@ -32,6 +33,8 @@ pub struct Node {
     source: String,
     /// What else stands in the configuration.
     more: String,
+    /// A program that `baton` is started by, with its arguments.
+    wrapper: Vec<String>,
     daemon: Option<Process>,
     haproxy: Option<Process>,
     responder: Option<Responder>,
@@ -51,13 +54,32 @@ impl Node {
     /// # Errors
     /// As `start`.
     pub fn start_all(host: &Arc<Host>, routers: Vec<Router>, more: &str) -> anyhow::Result<Self> {
+        let mut node = Self::prepare(host, routers, more)?;
+        node.start_haproxy()?;
+        node.resume()?;
+        node.serves()?;
+        Ok(node)
+    }
+
+    /// As `start_all`, but nothing runs yet: HAProxy is started by `start_haproxy`, `baton` by `resume`.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn prepare(host: &Arc<Host>, routers: Vec<Router>, more: &str) -> anyhow::Result<Self> {
         let file = host.dir().join("apps.json");
         std::fs::write(&file, app().to_string())?;
         let mut node = Self::new(host, routers, format!("file = {file:?}"), more);
         node.responder = Some(Responder::start(host)?);
-        node.launch()?;
-        listens(host, PORT).with_context(|| node.log())?;
+        node.lay_out()?;
         Ok(node)
+    }
+
+    /// Waits until it says its name on [`PORT`].
+    ///
+    /// # Errors
+    /// When it does not; its log is in the error.
+    pub fn serves(&self) -> anyhow::Result<()> {
+        listens(&self.host, PORT).with_context(|| self.log())
     }
 
     /// As `start`, but follows the Marathon at this address and serves its apps.
@@ -66,23 +88,52 @@ impl Node {
     /// When one does not start or nothing is applied.
     pub fn follow(host: &Arc<Host>, router: Router, marathon: &str, more: &str) -> anyhow::Result<Self> {
         let mut node = Self::new(host, vec![router], format!("urls = [{marathon:?}]"), more);
-        node.launch()?;
+        node.lay_out()?;
+        node.start_haproxy()?;
+        node.resume()?;
         node.until("applied a configuration", |status| status["applied"]["at"].is_number())?;
         Ok(node)
     }
 
     fn new(host: &Arc<Host>, routers: Vec<Router>, source: String, more: &str) -> Self {
         let more = more.to_owned();
-        Self { host: Arc::clone(host), routers, source, more, daemon: None, haproxy: None, responder: None }
+        Self {
+            host: Arc::clone(host),
+            routers,
+            source,
+            more,
+            wrapper: Vec::new(),
+            daemon: None,
+            haproxy: None,
+            responder: None,
+        }
     }
 
-    fn launch(&mut self) -> anyhow::Result<()> {
+    fn lay_out(&self) -> anyhow::Result<()> {
         std::fs::create_dir_all(self.file("state/first"))?;
         std::fs::create_dir_all(self.file("run"))?;
         std::fs::write(self.file("state/first/haproxy.cfg"), FIRST_BOOT)?;
         std::os::unix::fs::symlink("first", self.file("state/current"))?;
-        self.start_haproxy()?;
-        self.resume()
+        Ok(())
+    }
+
+    /// From its next start on, `baton` is started by this program (`setpriv` with its arguments).
+    pub fn wrap(&mut self, wrapper: &[&str]) {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    /// What else is to stand in its configuration, from its next start or [`Node::reload`] on.
+    pub fn more_mut(&mut self) -> &mut String {
+        &mut self.more
+    }
+
+    /// Lets it read its configuration again, written anew from what it is told by now.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn reload(&self) -> anyhow::Result<()> {
+        write_config(&self.file(""), &self.toml())?;
+        self.signal(Signal::SIGHUP)
     }
 
     /// Where it runs.
@@ -98,12 +149,19 @@ impl Node {
     /// Starts `baton` again after `stop` or `kill`, and waits until it answers.
     ///
     /// # Errors
-    /// When it does not.
+    /// When it does not, or ends; its log is in the error.
     pub fn resume(&mut self) -> anyhow::Result<()> {
         write_config(&self.file(""), &self.toml())?;
         let (baton, config) = (text(binary("baton")?)?, text(self.file("baton.toml"))?);
-        self.daemon = Some(self.host.spawn("baton", &baton, &["run", "--config", &config])?);
-        wait_for("baton answers on its socket", PATIENCE, || self.status().is_ok()).with_context(|| self.log())
+        let mut line: Vec<&str> = self.wrapper.iter().map(String::as_str).collect();
+        line.extend([&baton, "run", "--config", &config]);
+        let mut daemon = self.host.spawn("baton", line[0], &line[1..])?;
+        let answered = until(PATIENCE, || self.status().is_ok() || !daemon.is_running());
+        if !answered || !daemon.is_running() {
+            bail!("baton does not answer on its socket:\n{}", self.log());
+        }
+        self.daemon = Some(daemon);
+        Ok(())
     }
 
     /// Starts HAProxy again after `kill_haproxy`, as its unit does.
@@ -113,7 +171,7 @@ impl Node {
     pub fn start_haproxy(&mut self) -> anyhow::Result<()> {
         let (program, socket) = (text(haproxy_binary()?)?, text(self.file("run/master.sock"))?);
         let config = text(self.file("state/current/haproxy.cfg"))?;
-        let args = ["-W", "-S", &format!("{socket},mode,600"), "-f", &config];
+        let args = ["-W", "-S", &format!("{socket},mode,660"), "-f", &config];
         let process = self.host.spawn("haproxy", &program, &args)?;
         wait_for("HAProxy's master answers", PATIENCE, || UnixStream::connect(&socket).is_ok())
             .with_context(|| process.log())?;
@@ -161,6 +219,36 @@ impl Node {
     /// Kills HAProxy, master and workers at once; `baton` goes on.
     pub fn kill_haproxy(&mut self) {
         self.haproxy = None;
+    }
+
+    /// Stops HAProxy, master and workers, where it is; or lets it go on.
+    pub fn signal_haproxy(&self, signal: Signal) {
+        if let Some(haproxy) = &self.haproxy {
+            haproxy.signal_family(signal);
+        }
+    }
+
+    /// The process id of `baton`, and of its HAProxy's master.
+    pub fn pids(&self) -> (Option<Pid>, Option<Pid>) {
+        (self.daemon.as_ref().map(Process::pid), self.haproxy.as_ref().map(Process::pid))
+    }
+
+    /// The first virtual router in its status.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn router(&self) -> anyhow::Result<Value> {
+        Ok(self.status()?["vrrp"]["routers"][0].take())
+    }
+
+    /// Waits until its first virtual router is in this state; its status.
+    ///
+    /// # Errors
+    /// As `until`.
+    pub fn until_state(&self, state: &str) -> anyhow::Result<Value> {
+        let what = format!("is {state}");
+        let mut status = self.until(&what, |status| status["vrrp"]["routers"][0]["state"] == state)?;
+        Ok(status["vrrp"]["routers"][0].take())
     }
 
     /// Whether `baton` runs, HAProxy runs.

@@ -24,6 +24,8 @@ use crate::wire::Carrier;
 use crate::wire::advert::Advert;
 use crate::wire::counters::Counters;
 
+/// How long a list that was heard once is told.
+const DIFFERED: Duration = Duration::from_secs(60);
 /// Address lists of other routers that are remembered.
 const DIFFERING: usize = 16;
 
@@ -89,7 +91,8 @@ pub(super) struct Statistics {
     counts: BTreeMap<Count, u64>,
     pub(super) received: Counters,
     pub(super) refused: Refusals,
-    differing: BTreeMap<IpAddr, Vec<IpAddr>>,
+    /// The lists as last heard, and when.
+    differing: BTreeMap<IpAddr, (Vec<IpAddr>, Instant)>,
 }
 
 impl Router {
@@ -311,7 +314,7 @@ impl Router {
         let Some(port) = host.ports.get(&self.config.interface) else { return };
         let mac = self.mac();
         self.statistics.announced += u64::from(part.start == 0);
-        for address in self.vips.held_of(part) {
+        for address in self.vips.here_of(part) {
             if port.announce(mac, address).is_err() {
                 self.statistics.send_errors += 1;
             }
@@ -346,12 +349,12 @@ impl Router {
     }
 
     /// An advertisement for this router was accepted.
-    pub(super) fn note_addresses(&mut self, source: IpAddr, differ: bool, addresses: &[IpAddr]) {
+    pub(super) fn note_addresses(&mut self, source: IpAddr, differ: bool, addresses: &[IpAddr], now: Instant) {
         let differing = &mut self.statistics.differing;
         if !differ {
             differing.remove(&source);
         } else if differing.len() < DIFFERING || differing.contains_key(&source) {
-            differing.insert(source, addresses.to_vec());
+            differing.insert(source, (addresses.to_vec(), now));
         }
     }
 
@@ -380,6 +383,9 @@ impl Router {
     }
 
     pub(super) fn status(&self, machine: &Machine, time: Time) -> RouterStatus {
+        let recent = |at: &Instant| time.now.saturating_duration_since(*at) < DIFFERED;
+        let differing = self.statistics.differing.iter().filter(|(_, (_, at))| recent(at));
+        let differing = differing.map(|(source, (list, _))| (*source, list.clone())).collect();
         let config = &self.config;
         let statistics = &self.statistics;
         let peer = machine.peer().map(|peer| PeerStatus {
@@ -412,7 +418,7 @@ impl Router {
             became_active: statistics.became_active,
             counts: statistics.counts.clone(),
             refused: statistics.refused.list(),
-            differing: statistics.differing.clone(),
+            differing,
             remarks: self.link_remarks.union(&self.address_remarks).copied().collect(),
         }
     }

@@ -79,7 +79,7 @@ impl Runner {
         for (seat, heard) in accepted {
             let router = &mut self.cells[seat.0].routers[seat.1];
             let advert = Heard::from(&heard);
-            router.note_addresses(heard.source, heard.remarks.addresses_differ, &heard.advert.addresses);
+            router.note_addresses(heard.source, heard.remarks.addresses_differ, &heard.advert.addresses, time.now);
             self.feed(seat, Input::Advert(advert), time);
         }
         for seat in rivals {

@@ -28,6 +28,8 @@ pub(super) struct Vips {
     wanted: Vec<IpNet>,
     /// Those that we have put there since the last [`Vips::remove`].
     held: BTreeSet<IpAddr>,
+    /// Those that the host has for good by somebody else's doing.
+    standing: BTreeSet<IpAddr>,
     /// When the kernel removes them, unless they are refreshed.
     lease_end: Option<Instant>,
     /// What the host said about `promote_secondaries` when we asked.
@@ -54,7 +56,7 @@ pub(super) struct Place<'a> {
 impl Vips {
     /// Of these addresses, each with the prefix length of its subnet.
     pub(super) fn new(wanted: Vec<IpNet>) -> Self {
-        Self { wanted, held: BTreeSet::new(), lease_end: None, promotes: None }
+        Self { wanted, held: BTreeSet::new(), standing: BTreeSet::new(), lease_end: None, promotes: None }
     }
 
     /// Every address, in the order of the configuration.
@@ -67,9 +69,10 @@ impl Vips {
         self.addresses().filter(|address| self.held.contains(address))
     }
 
-    /// Those of a part of the addresses that we hold.
-    pub(super) fn held_of(&self, part: Range<usize>) -> impl Iterator<Item = IpAddr> {
-        self.wanted[part].iter().map(IpNet::addr).filter(|address| self.held.contains(address))
+    /// Those of a part of the addresses that are here, whoever put them: neighbours are to know.
+    pub(super) fn here_of(&self, part: Range<usize>) -> impl Iterator<Item = IpAddr> {
+        let here = |address: &IpAddr| self.held.contains(address) || self.standing.contains(address);
+        self.wanted[part].iter().map(IpNet::addr).filter(here)
     }
 
     /// When the kernel removes what we hold.
@@ -113,6 +116,7 @@ impl Vips {
                 Some(net) => net,
                 None if foreign => {
                     remarks.push(Remark::StaticAddress(address));
+                    self.standing.insert(address);
                     continue;
                 }
                 None if subnets.iter().any(|net| net.contains(&address)) => IpNet::from(address),
@@ -131,6 +135,7 @@ impl Vips {
         for (entry, result) in planned.iter().zip(results(place.commands.request(requests), planned.len())) {
             match result {
                 Ok(()) => {
+                    self.standing.remove(&entry.net.addr());
                     // What is known already is known better, from the kernel.
                     if place.table.entries(entry.index, entry.net.addr()).iter().all(|known| known.net != entry.net) {
                         place.table.insert(*entry);
@@ -166,6 +171,7 @@ impl Vips {
         }
         for address in addresses().collect::<Vec<_>>() {
             self.held.remove(&address);
+            self.standing.remove(&address);
         }
         if part.end == self.wanted.len() {
             self.forget();
@@ -179,7 +185,7 @@ impl Vips {
         let unwanted: Vec<IpNet> = old.wanted.iter().filter(|net| !kept.contains(&net.addr())).copied().collect();
         let part = 0..unwanted.len();
         // What cannot be removed now lapses with its lease.
-        let _ = Self { wanted: unwanted, held: old.held.clone(), lease_end: None, promotes: None }.remove(place, part);
+        let _ = Self { held: old.held.clone(), ..Self::new(unwanted) }.remove(place, part);
         self.held = old.held.intersection(&kept).copied().collect();
         self.lease_end = old.lease_end;
     }

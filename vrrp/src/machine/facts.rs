@@ -61,12 +61,14 @@ impl Peer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Damping {
     ill: bool,
+    /// It took part and was well at least once; before that it only had not begun.
+    began: bool,
     wait: Duration,
     mended: Option<Instant>,
 }
 
 impl Damping {
-    pub(super) const NEW: Self = Self { ill: false, wait: PROBATION, mended: None };
+    pub(super) const NEW: Self = Self { ill: false, began: false, wait: PROBATION, mended: None };
 
     /// Takes note of the present health. Only a relapse after a whole probation is a repeat.
     pub(super) fn note(&mut self, ill: bool, now: Instant) {
@@ -78,10 +80,15 @@ impl Damping {
                 _ => self.wait,
             };
         }
-        if !ill && self.ill {
+        if !ill && self.ill && self.began {
             self.mended = Some(now);
         }
         self.ill = ill;
+    }
+
+    /// It takes part and is well.
+    pub(super) fn begin(&mut self) {
+        self.began = true;
     }
 
     /// The end of the probation, if there ever was one.

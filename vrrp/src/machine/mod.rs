@@ -136,6 +136,9 @@ impl Machine {
         self.damping.note(ill, now);
         self.settle(now, &mut out);
         self.tick(now, &mut out);
+        if !ill && !matches!(self.state, State::Init { .. }) {
+            self.damping.begin();
+        }
         out
     }
 

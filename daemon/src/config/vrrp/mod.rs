@@ -11,6 +11,8 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
+
 use serde::Deserialize;
 use vrrp::config::ChecksumForm;
 use vrrp::types::{Priority, Version};
@@ -89,6 +91,11 @@ pub struct Vrrp {
 }
 
 impl Vrrp {
+    /// Every address that it moves from host to host.
+    pub fn floating(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().chain(&self.excluded_addresses).map(|net| net.0.addr())
+    }
+
     /// How people and logs call the router.
     pub fn name(&self) -> String {
         self.name.clone().unwrap_or_else(|| format!("vrrp-{}-{}", self.interface.0, self.virtual_router_id.0.get()))

@@ -35,6 +35,19 @@ fn a_fault_is_left_after_probation_while_a_peer_lives_and_at_once_otherwise() {
 }
 
 #[test]
+fn a_host_that_starts_is_not_ill_before_it_was_ever_well() {
+    let now = epoch();
+    let mut machine = Machine::new(&config());
+    for input in [health(&[down()], 0, true), Input::Start(Start::Fresh), link_up()] {
+        machine.handle(input, now);
+    }
+    assert_eq!(machine.phase(), Out);
+    machine.handle(advert(50, 9), now);
+    machine.handle(health(&[], 0, true), now);
+    assert_eq!(machine.phase(), Backup);
+}
+
+#[test]
 fn a_relapse_doubles_the_probation_up_to_five_minutes_and_calm_forgets() {
     let mut bench = Bench::backup(&with(Preempt::Never));
     let mut waits = Vec::new();
