@@ -1,12 +1,13 @@
 //! What to do so that HAProxy runs what is wanted: nothing, runtime operations, or a reload.
 //!
 //! Called by the reconcile loop between `compile` and `runtime` or `reload`. Pure and total.
-//! It compares two states as far as they follow from apps: if the operator's settings, a template or
-//! a certificate changed, the caller reloads without asking here.
+//! It compares two states as far as they follow from apps: if the operator's settings or a template
+//! changed, the caller reloads without asking here. Certificates are compared by [`certificates`].
 //!
 //! Whatever does not fit an operation is a reload with its reason, never a guess: all that is
 //! compared is what the file would say, so an option that is added to the model needs no word here.
 
+mod certs;
 mod op;
 mod running;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::render::maps::Map;
 use crate::render::{server, view};
 use crate::text::Host;
 
+pub use certs::{CertChange, Pem, certificates};
 pub use op::{MapChange, Op, Place};
 pub use running::{Running, Seen};
 

@@ -137,6 +137,8 @@ impl Running {
                 self.change(place, |server| server.admin = *admin);
             }
             Op::Drain { place } => self.leave(place),
+            // The caller holds what was in the files.
+            Op::Cert { .. } => (),
             Op::Map { map, change } => {
                 let entries = self.maps.entry(map.clone()).or_default();
                 match change {
