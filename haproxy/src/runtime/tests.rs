@@ -155,6 +155,19 @@ async fn every_misbehaviour_is_an_error_in_time() {
     assert!(matches!(error, RuntimeError::Flood | RuntimeError::Slow { .. }), "{error:?}");
 }
 
+/// HAProxy reads no further while nobody takes its answers: whoever only writes waits for ever.
+#[tokio::test]
+async fn answers_are_taken_while_commands_are_sent() {
+    let map = MapName::parse("routes.map").unwrap();
+    let add = |n| MapChange::Add { key: format!("{n}{}", "k".repeat(10_000)), value: "v".into() };
+    let ops: Vec<_> = (0..400).map(|n| Op::Map { map: map.clone(), change: add(n) }).collect();
+    let fake = Fake::greeting(|_| Say::Text([&b"x".repeat(10_000)[..], b"\n> "].concat()));
+    let error = fake.client.apply(&worker(), &ops).await.unwrap_err();
+    assert!(matches!(error, RuntimeError::Refused { .. }), "{error:?}");
+    let fake = Fake::greeting(|_| text("\n> "));
+    fake.client.apply(&worker(), &ops).await.unwrap();
+}
+
 #[tokio::test]
 async fn nothing_is_sent_to_whoever_does_not_prove_who_it_is() {
     for info in [

@@ -11,6 +11,7 @@ mod certs;
 mod drain;
 mod figures;
 mod lab;
+mod load;
 mod origin;
 mod routes;
 mod servers;
