@@ -68,6 +68,19 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// The backend whose servers it is about.
+    pub(super) fn backend(&self) -> Option<&BackendId> {
+        match self {
+            Self::Add { backend, .. } => Some(backend),
+            Self::Move { place, .. } | Self::Weigh { place, .. } | Self::Let { place, .. } | Self::Drain { place } => {
+                Some(&place.backend)
+            }
+            Self::Map { .. } | Self::Cert { .. } => None,
+        }
+    }
+}
+
 /// What happens to a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MapChange {

@@ -161,6 +161,9 @@ fn check_applies(running: &mut Running, wanted: &LbState, features: &Features) -
     }
     prop_assert_eq!(seen(running, wanted), seen(&Running::loaded(wanted.clone()), wanted));
     prop_assert_eq!(diff(running, wanted, features), Plan::Unchanged);
+    for (id, backend) in &wanted.backends {
+        prop_assert_eq!(running.state.backends.get(id), Some(backend), "the next comparison is quick");
+    }
     Ok(true)
 }
 
