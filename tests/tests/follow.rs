@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use e2e::lab::client::{get, get_until};
 use e2e::sim::{Fault, Loss, Order, Personality};
+use nix::sys::signal::Signal;
 use scene::{Scene, answering, app, scene};
 use serde_json::json;
 
@@ -33,9 +34,14 @@ fn traffic_follows_an_app_from_deployment_to_deletion() {
         assert!(answering(by_port, 2).await.iter().all(|task| now.contains(task)));
 
         sim.delete_app("/web").unwrap();
-        let gone = get_until(by_port, &[], |a| a.status == 0).await;
-        assert_eq!(gone.status, 0, "the service port is closed");
+        let empty = get_until(by_port, &[], |a| a.status == 503).await;
+        assert_eq!(empty.status, 503, "emptied at once");
         assert_eq!(get("http://127.0.0.1/", &[("host", "web.example.com")]).await.status, 503);
+        let status = baton.until("nothing is served", |s| s["applied"]["backends"] == 0).await.unwrap();
+        assert_eq!(status["applied"]["reloads"], 1, "for the new app only: {status}");
+        baton.signal(Signal::SIGUSR1).unwrap();
+        let gone = get_until(by_port, &[], |a| a.status == 0).await;
+        assert_eq!(gone.status, 0, "the service port is closed by the next reload");
     });
 }
 

@@ -1,17 +1,19 @@
 //! What to do so that HAProxy runs what is wanted: nothing, runtime operations, or a reload.
 //!
 //! Called by the reconcile loop between `compile` and `runtime` or `reload`. Pure and total.
-//! It compares two states as far as they follow from apps: if the operator's settings, a template or
-//! a certificate changed, the caller reloads without asking here.
+//! It compares two states as far as they follow from apps: if the operator's settings or a template
+//! changed, the caller reloads without asking here. Certificates are compared by [`certificates`].
 //!
 //! Whatever does not fit an operation is a reload with its reason, never a guess: all that is
 //! compared is what the file would say, so an option that is added to the model needs no word here.
 
+mod certs;
 mod op;
 mod running;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -21,6 +23,7 @@ use crate::render::maps::Map;
 use crate::render::{server, view};
 use crate::text::Host;
 
+pub use certs::{CertChange, Pem, certificates};
 pub use op::{MapChange, Op, Place};
 pub use running::{Running, Seen};
 
@@ -122,8 +125,13 @@ struct Steps {
 impl Steps {
     fn collect(&mut self, running: &Running, wanted: &LbState, features: &Features) -> Result<(), Reason> {
         routing(running, wanted)?;
-        for (id, backend) in &wanted.backends {
-            let now = running.state.backends.get(id).ok_or_else(|| Reason::NewBackend(id.clone()))?;
+        for (id, now, backend) in pairs(&running.state.backends, &wanted.backends) {
+            let Some(backend) = backend else {
+                let all = now.iter().flat_map(|backend| &backend.servers);
+                self.down.extend(all.map(|server| Op::Drain { place: place(id, server) }));
+                continue;
+            };
+            let now = now.ok_or_else(|| Reason::NewBackend(id.clone()))?;
             let leaving = running.leaving.get(id);
             if now == backend && leaving.is_none() {
                 continue;
@@ -134,10 +142,6 @@ impl Steps {
             self.servers(id, now, leaving, backend, features)?;
         }
         frontends(&running.state, wanted)?;
-        for (id, backend) in running.state.backends.iter().filter(|(id, _)| !wanted.backends.contains_key(*id)) {
-            let gone = backend.servers.iter().map(|server| Op::Drain { place: place(id, server) });
-            self.down.extend(gone);
-        }
         for map in Map::ALL {
             if !running.published(map, wanted) {
                 self.map(map, running, wanted, features);
@@ -258,15 +262,37 @@ fn routing(running: &Running, wanted: &LbState) -> Result<(), Reason> {
 }
 
 fn frontends(running: &LbState, wanted: &LbState) -> Result<(), Reason> {
-    for (id, frontend) in &wanted.frontends {
-        let now = running.frontends.get(id).ok_or_else(|| Reason::NewFrontend(id.clone()))?;
-        if now != frontend {
-            return Err(Reason::FrontendOptions(id.clone()));
+    for (id, now, frontend) in pairs(&running.frontends, &wanted.frontends) {
+        match (now, frontend) {
+            (None, _) => return Err(Reason::NewFrontend(id.clone())),
+            (Some(now), Some(frontend)) if now != frontend => {
+                return Err(Reason::FrontendOptions(id.clone()));
+            }
+            (Some(_), None) if wanted.backends.contains_key(id) => return Err(Reason::FrontendGone(id.clone())),
+            (Some(_), _) => (),
         }
     }
-    let gone =
-        running.frontends.keys().find(|id| !wanted.frontends.contains_key(*id) && wanted.backends.contains_key(*id));
-    gone.map_or(Ok(()), |id| Err(Reason::FrontendGone(id.clone())))
+    Ok(())
+}
+
+/// Every key of either map with what it has in each; one walk over both.
+fn pairs<'a, K: Ord, V>(
+    a: &'a BTreeMap<K, V>,
+    b: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = (&'a K, Option<&'a V>, Option<&'a V>)> {
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    std::iter::from_fn(move || {
+        let order = match (a.peek(), b.peek()) {
+            (Some((left, _)), Some((right, _))) => left.cmp(right),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return None,
+        };
+        let left = if order == Ordering::Greater { None } else { a.next() };
+        let right = if order == Ordering::Less { None } else { b.next() };
+        let (key, _) = left.or(right)?;
+        Some((key, left.map(|(_, value)| value), right.map(|(_, value)| value)))
+    })
 }
 
 fn place(backend: &BackendId, server: &Server) -> Place {

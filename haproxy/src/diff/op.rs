@@ -5,8 +5,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::CertChange;
 use crate::bundle::MapName;
 use crate::model::{Admin, BackendId, Server, Weight};
+use crate::text::Word;
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,11 +54,31 @@ pub enum Op {
         /// What happens to it.
         change: MapChange,
     },
+    /// A certificate.
+    Cert {
+        /// Its file, as HAProxy calls it.
+        file: Word,
+        /// What happens to it.
+        change: CertChange,
+    },
     /// A server is not wanted any more: the beginning of its end, which `runtime::drains` brings.
     Drain {
         /// Which.
         place: Place,
     },
+}
+
+impl Op {
+    /// The backend whose servers it is about.
+    pub(super) fn backend(&self) -> Option<&BackendId> {
+        match self {
+            Self::Add { backend, .. } => Some(backend),
+            Self::Move { place, .. } | Self::Weigh { place, .. } | Self::Let { place, .. } | Self::Drain { place } => {
+                Some(&place.backend)
+            }
+            Self::Map { .. } | Self::Cert { .. } => None,
+        }
+    }
 }
 
 /// What happens to a map.
@@ -113,6 +135,11 @@ impl fmt::Display for Op {
             Self::Let { place, admin: Admin::Drain, .. } => write!(f, "put server {place} in drain"),
             Self::Let { place, admin: Admin::Maint, .. } => write!(f, "put server {place} in maintenance"),
             Self::Drain { place } => write!(f, "remove server {place}"),
+            Self::Cert { file, change } => match change {
+                CertChange::Add { list, .. } => write!(f, "add certificate {file} to {list}"),
+                CertChange::Renew { .. } => write!(f, "renew certificate {file}"),
+                CertChange::Remove { list } => write!(f, "take certificate {file} from {list}"),
+            },
             Self::Map { map, change } => match change {
                 MapChange::Add { key, value } => write!(f, "add {key} {value} to {}", map.as_str()),
                 MapChange::Set { key, value } => write!(f, "change {key} to {value} in {}", map.as_str()),

@@ -5,12 +5,12 @@
 //! It can hold more than is wanted: servers on their way out, and backends whose app is gone, empty
 //! until the next reload takes them away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::{MapChange, Op, Place};
 use crate::bundle::MapName;
-use crate::model::{Admin, BackendId, LbState, Server, Weight};
+use crate::model::{Admin, Backend, BackendId, LbState, Server, Weight};
 use crate::render::maps::Map;
 use crate::render::server;
 use crate::text::Host;
@@ -40,10 +40,23 @@ impl Running {
 
     /// The operations that lead to `wanted` were all carried out.
     pub fn applied(&mut self, ops: &[Op], wanted: &LbState) {
+        let mut touched = BTreeSet::new();
         for op in ops {
             self.apply(op);
+            touched.extend(op.backend());
         }
-        self.state.routes.clone_from(&wanted.routes);
+        if self.state.routes != wanted.routes {
+            // With a route can come and go what a backend knows of its hosts.
+            touched.extend(wanted.backends.keys());
+            self.state.routes.clone_from(&wanted.routes);
+        }
+        for id in touched {
+            if let (Some(now), Some(wanted)) = (self.state.backends.get_mut(id), wanted.backends.get(id))
+                && now != wanted
+            {
+                align(now, wanted);
+            }
+        }
         self.state.app_ids.clone_from(&wanted.app_ids);
         self.published = true;
     }
@@ -137,6 +150,8 @@ impl Running {
                 self.change(place, |server| server.admin = *admin);
             }
             Op::Drain { place } => self.leave(place),
+            // The caller holds what was in the files.
+            Op::Cert { .. } => (),
             Op::Map { map, change } => {
                 let entries = self.maps.entry(map.clone()).or_default();
                 match change {
@@ -182,6 +197,15 @@ impl Running {
             self.leaving.remove(&place.backend);
         }
     }
+}
+
+/// Makes equal what is no difference in HAProxy, so that the next comparison is quick: the order of
+/// the servers, and what the file does not say.
+fn align(now: &mut Backend, wanted: &Backend) {
+    let order: BTreeMap<&str, usize> = wanted.servers.iter().map(|s| s.name.as_str()).zip(0..).collect();
+    let mut servers = std::mem::take(&mut now.servers);
+    servers.sort_by_key(|server| order.get(server.name.as_str()).copied());
+    *now = Backend { servers, ..wanted.clone() };
 }
 
 /// A server as HAProxy shows it.

@@ -139,11 +139,10 @@ fn any_wild_state() -> impl Strategy<Value = LbState> {
     })
 }
 
+type Servers = BTreeMap<BackendId, BTreeMap<String, Server>>;
+
 /// What a client can tell from what runs: without order, and without what is empty and unreachable.
-fn seen(
-    running: &Running,
-    wanted: &LbState,
-) -> (BTreeMap<BackendId, BTreeMap<String, Server>>, Vec<BTreeMap<String, String>>) {
+fn seen(running: &Running, wanted: &LbState) -> (Servers, Vec<BTreeMap<String, String>>) {
     let servers =
         |backend: &Backend| backend.servers.iter().map(|s| (s.name.clone(), s.clone())).collect::<BTreeMap<_, _>>();
     let backends = running.state.backends.iter().map(|(id, backend)| (id.clone(), servers(backend)));
@@ -162,6 +161,9 @@ fn check_applies(running: &mut Running, wanted: &LbState, features: &Features) -
     }
     prop_assert_eq!(seen(running, wanted), seen(&Running::loaded(wanted.clone()), wanted));
     prop_assert_eq!(diff(running, wanted, features), Plan::Unchanged);
+    for (id, backend) in &wanted.backends {
+        prop_assert_eq!(running.state.backends.get(id), Some(backend), "the next comparison is quick");
+    }
     Ok(true)
 }
 
@@ -170,7 +172,7 @@ fn check_applies(running: &mut Running, wanted: &LbState, features: &Features) -
 fn check_order(running: &Running, ops: &[Op]) -> Result<(), TestCaseError> {
     let rank = |op: &Op| match op {
         Op::Add { .. } | Op::Move { .. } | Op::Weigh { .. } | Op::Let { admin: Admin::Ready, .. } => 0,
-        Op::Map { .. } => 1,
+        Op::Map { .. } | Op::Cert { .. } => 1,
         Op::Let { .. } | Op::Drain { .. } => 2,
     };
     let ranks: Vec<_> = ops.iter().map(rank).collect();

@@ -7,13 +7,16 @@
 use std::fmt::Write as _;
 
 use crate::bundle::MapName;
-use crate::diff::{MapChange, Op, Place};
+use crate::diff::{CertChange, MapChange, Op, Pem, Place};
 use crate::model::{Admin, BackendId, Weight};
+use crate::text;
 
 /// One line and what may be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Command {
     line: String,
+    /// Further lines; the end of them is marked by an empty one.
+    payload: String,
     expect: Expect,
 }
 
@@ -26,31 +29,44 @@ enum Expect {
     Words(&'static str),
     /// Begins with one of these, and is one line.
     Begins(&'static [&'static str]),
+    /// Begins and ends with these, whatever is told in between.
+    Spans(&'static str, &'static str),
     /// A table or a value: whoever asked reads it.
     Data,
 }
 
 impl Command {
     fn new(line: String, expect: Expect) -> Self {
-        Self { line, expect }
+        Self { line, payload: String::new(), expect }
     }
 
     fn silent(line: String) -> Self {
         Self::new(line, Expect::Silence)
     }
 
-    /// The line, without its end.
+    /// The line, without its end and without what follows it: fit for a message.
     pub(super) fn line(&self) -> &str {
         &self.line
     }
 
+    /// All that is sent.
+    pub(super) fn text(&self) -> String {
+        match self.payload.as_str() {
+            "" => format!("{}\n", self.line),
+            payload => format!("{} <<\n{payload}\n", self.line),
+        }
+    }
+
     /// Whether HAProxy did it.
     pub(super) fn accepts(&self, reply: &str) -> bool {
+        // For each line of a payload there is a prompt of another kind.
+        let reply = if self.payload.is_empty() { reply } else { reply.trim_start_matches("+ ") };
         let reply = reply.trim();
         match self.expect {
             Expect::Silence => reply.is_empty(),
             Expect::Words(words) => reply == words,
             Expect::Begins(words) => !reply.contains('\n') && words.iter().any(|word| reply.starts_with(word)),
+            Expect::Spans(first, last) => reply.starts_with(first) && reply.ends_with(last),
             Expect::Data => true,
         }
     }
@@ -128,6 +144,24 @@ pub(super) fn of(op: &Op) -> Vec<Command> {
         Op::Weigh { place, weight } => vec![weigh(place, *weight)],
         Op::Let { place, admin, checked } => let_it(place, *admin, *checked),
         Op::Drain { place } => vec![state(place, Admin::Drain)],
+        Op::Cert { file, change } => match change {
+            CertChange::Add { list, pem } => {
+                let new =
+                    Command::new(format!("new ssl cert {file}"), Expect::Begins(&["New empty certificate store "]));
+                let add = Command::new(
+                    format!("add ssl crt-list {list} {file}"),
+                    Expect::Spans("Inserting certificate ", "Success!"),
+                );
+                let [set, commit] = fill(file, pem);
+                vec![new, set, commit, add]
+            }
+            CertChange::Renew { pem } => fill(file, pem).to_vec(),
+            CertChange::Remove { list } => {
+                let take = Command::new(format!("del ssl crt-list {list} {file}"), Expect::Spans("Entry ", "!"));
+                let delete = Command::new(format!("del ssl cert {file}"), Expect::Spans("Certificate ", " deleted!"));
+                vec![take, delete]
+            }
+        },
         Op::Map { map, change } => {
             let name = map.as_str();
             match change {
@@ -141,6 +175,26 @@ pub(super) fn of(op: &Op) -> Vec<Command> {
                 MapChange::Swap { .. } => Vec::new(),
             }
         }
+    }
+}
+
+/// Fills a certificate's place and makes it count.
+fn fill(file: &text::Word, pem: &Pem) -> [Command; 2] {
+    let created = &["Transaction created for certificate ", "Transaction updated for certificate "];
+    let set = Command::new(format!("set ssl cert {file}"), Expect::Begins(created));
+    let commit = Command::new(format!("commit ssl cert {file}"), Expect::Spans("Committing ", "Success!"));
+    [Command { payload: pem.as_str().to_owned(), ..set }, commit]
+}
+
+/// Throws away what of a certificate was not committed, so that the next try finds the place free.
+pub(super) fn give_up(op: &Op) -> Vec<Command> {
+    let abort = |file: &text::Word| Command::silent(format!("abort ssl cert {file}"));
+    match op {
+        Op::Cert { file, change: CertChange::Renew { .. } } => vec![abort(file)],
+        Op::Cert { file, change: CertChange::Add { .. } } => {
+            vec![abort(file), Command::silent(format!("del ssl cert {file}"))]
+        }
+        _ => Vec::new(),
     }
 }
 

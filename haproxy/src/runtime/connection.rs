@@ -33,20 +33,22 @@ pub(super) enum Connection {
 impl Connection {
     /// Carries out commands in their order; the answers in the same order.
     pub(super) async fn ask(&mut self, commands: &[Command]) -> Result<Vec<String>, RuntimeError> {
-        if let Some(long) = commands.iter().find(|command| command.line().len() > MAX_LINE) {
-            return Err(RuntimeError::TooLong { length: long.line().len() });
+        let texts: Vec<String> = commands.iter().map(Command::text).collect();
+        if let Some(length) = texts.iter().map(String::len).max().filter(|length| *length > MAX_COMMAND) {
+            return Err(RuntimeError::TooLong { length });
         }
         let mut replies = Vec::with_capacity(commands.len());
         match self {
             // HAProxy serves nobody else while it works through a batch: breathe now and then.
             Self::Stats(pipeline) => {
-                for burst in commands.chunks(BURST) {
-                    replies.append(&mut pipeline.burst(burst).await?);
+                for burst in texts.chunks(BURST) {
+                    replies.append(&mut pipeline.exchange(&burst.concat(), burst.len()).await?);
                 }
             }
             Self::Master { master, target, limit } => {
-                for command in commands {
-                    replies.push(master.ask(&format!("{target} {}", command.line()), *limit).await?);
+                for text in &texts {
+                    let text = text.strip_suffix('\n').unwrap_or(text);
+                    replies.push(master.ask(&format!("{target} {text}"), *limit).await?);
                 }
             }
         }
@@ -78,16 +80,6 @@ impl Pipeline {
         let mut pipeline = Self { stream, received: Vec::new(), total: 0 };
         pipeline.exchange("prompt\n", 1).await?;
         Ok(pipeline)
-    }
-
-    async fn burst(&mut self, commands: &[Command]) -> Result<Vec<String>, RuntimeError> {
-        let length = commands.iter().map(|command| command.line().len() + 1).sum();
-        let mut text = String::with_capacity(length);
-        for command in commands {
-            text.push_str(command.line());
-            text.push('\n');
-        }
-        self.exchange(&text, commands.len()).await
     }
 
     /// Sends and receives at once: HAProxy reads no further while nobody takes its answers.
@@ -130,8 +122,8 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
 /// What ends each answer in interactive mode.
 const PROMPT: &[u8] = b"\n> ";
 
-/// HAProxy reads a line into `tune.bufsize` (16,384) less `tune.maxrewrite` (1,024).
-const MAX_LINE: usize = 15_000;
+/// HAProxy reads a line with its payload into `tune.bufsize` (16,384) less `tune.maxrewrite` (1,024).
+const MAX_COMMAND: usize = 15_000;
 
 /// Commands in a row; measured, traffic does not notice so many.
 const BURST: usize = 200;

@@ -56,7 +56,7 @@ impl Drains {
             match op {
                 Op::Drain { place } => self.begin(place.clone(), now),
                 Op::Let { place, .. } => drop(self.leaving.remove(place)),
-                Op::Add { .. } | Op::Move { .. } | Op::Weigh { .. } | Op::Map { .. } => (),
+                Op::Add { .. } | Op::Move { .. } | Op::Weigh { .. } | Op::Map { .. } | Op::Cert { .. } => (),
             }
         }
         self.settle();

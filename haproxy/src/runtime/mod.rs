@@ -17,7 +17,7 @@
 //!    worker: what is set in the old one is lost.
 //! 3. An error: some of it may have happened. [`Client::read_back`], [`ReadBack::correct`], `diff`
 //!    again: `Unchanged` means that it did happen, anything else is a reload whose reason is the
-//!    error. An error of [`Client::read_back`] is a reload as well.
+//!    error. Certificates cannot be read back: where the batch had some it is a reload. An error of [`Client::read_back`] is a reload as well.
 //! 4. [`Drains::deadline`](drains::Drains::deadline) is due: [`Client::sessions`] of [`Drains::backends`](drains::Drains::backends), [`Drains::tick`](drains::Drains::tick),
 //!    [`Client::remove`] of what it says, and with each result [`Drains::ended`](drains::Drains::ended) and, for what is
 //!    gone, `Running::gone`. An error here needs no reload: what is in drain gets no traffic.
@@ -79,8 +79,8 @@ impl Client {
         self.bounded(0, open).await
     }
 
-    /// Carries out operations in their order, all of them or an error at the first that failed; those
-    /// before it and some after it happened.
+    /// Carries out operations in their order (certificates first), all of them or an error at the first
+    /// that failed; those before it and some after it happened.
     ///
     /// # Errors
     /// See [`RuntimeError`].
@@ -91,6 +91,15 @@ impl Client {
         };
         let apply = async {
             let (mut connection, _) = self.open(Some(worker)).await?;
+            let (certs, ops): (Vec<&Op>, Vec<&Op>) = ops.iter().partition(|op| matches!(op, Op::Cert { .. }));
+            for op in certs {
+                let filled = connection.carry_out(&command::of(op)).await;
+                if filled.is_err() {
+                    // The first error is the one to tell.
+                    let _ = connection.ask(&command::give_up(op)).await;
+                }
+                filled?;
+            }
             let mut batch = Vec::new();
             for op in ops {
                 if let Op::Map { map, change: MapChange::Swap { entries } } = op {

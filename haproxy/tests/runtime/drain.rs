@@ -78,13 +78,16 @@ async fn idle_connections_do_not_keep_a_server() {
     lab.change(vec![spec.with(&[two.addr])]).await;
     assert!(lab.drained().await <= 2);
     // In maintenance already when the request ends, and with an idle connection after it.
-    lab.change(vec![spec.with(&[two.addr, one.addr])]).await;
-    for _ in 0..4 {
-        spec.ask().await;
-    }
+    lab.change(vec![spec.with(&[one.addr])]).await;
+    lab.drained().await;
+    lab.reload().await;
+    let port = spec.port;
+    let slow = tokio::spawn(async move { get(port, "GET /slow HTTP/1.1\r\nHost: x\r\n").await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
     lab.change(vec![spec.with(&[two.addr])]).await;
-    for place in lab.running.leaving().collect::<Vec<_>>() {
-        lab.by_hand(&format!("set server {place} state maint")).await;
-    }
+    let leaving = lab.running.leaving().next().unwrap();
+    lab.by_hand(&format!("set server {leaving} state maint")).await;
+    assert_eq!(slow.await.unwrap(), "one");
+    assert!(lab.by_hand(&format!("del server {leaving}")).await.contains("still has connections"));
     assert!(lab.drained().await <= 2);
 }

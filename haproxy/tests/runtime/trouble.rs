@@ -56,7 +56,7 @@ async fn what_somebody_changed_by_hand_is_found_and_mended() {
         format!("disable health {server}"),
         format!("disable server {server}; del server {server}"),
         format!("add server {backend}/stranger 127.0.0.1:9; enable server {backend}/stranger"),
-        format!("set map routes.map a.example/ nobody"),
+        "set map routes.map a.example/ nobody".to_owned(),
         "del map routes.map a.example/".to_owned(),
         "add map routes.map b.example/ nobody".to_owned(),
     ] {
