@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use baton::ha::report::RouterReport;
 use baton::status::Report;
+use nix::sys::signal::Signal;
 
 use super::cluster::{BALANCER, MARATHON};
 use super::site::Site;
@@ -131,6 +132,10 @@ impl<'site> Balancers<'site> {
     /// # Errors
     /// When one does not end.
     pub(super) fn stop(&mut self) -> anyhow::Result<()> {
+        for node in &self.nodes {
+            // The demo may end while one is frozen, or dead.
+            let _ = node.signal(Signal::SIGCONT);
+        }
         let [one, two] = &mut self.nodes;
         let ended = two.stop();
         one.stop()?;

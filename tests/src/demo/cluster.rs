@@ -57,8 +57,9 @@ struct Threads(Option<Runtime>);
 impl Drop for Threads {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            // Where this is dropped nobody may wait for its end.
-            runtime.shutdown_background();
+            // A thread of a runtime may not wait for another runtime's end; tasks are to end with this one.
+            let ended = std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(2)));
+            let _ = ended.join();
         }
     }
 }

@@ -25,7 +25,7 @@ use anyhow::{Context as _, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::lab::baton::binary;
-use cluster::{AGENTS, BALANCER};
+use cluster::AGENTS;
 use screen::{Mark, Screen};
 use site::Site;
 use stage::Stage;
@@ -54,7 +54,7 @@ fn demo() -> anyhow::Result<()> {
         let mut stops = Stops::new()?;
         let opened = async {
             let agents = AGENTS.map(|ip| format!(".{}", ip.octets()[3])).join(" ");
-            let text = format!("a LAN: load balancers lb1 and lb2 with the VIP {BALANCER}, agents {agents}, a client");
+            let text = format!("LAN 192.168.71.0/24: lb1 .11, lb2 .12, VIP .168, agents {agents}, client .50");
             screen.heading("Baton twice before a simulated Marathon");
             screen.row(Mark::None, "network", &text);
             Stage::open(screen, &site).await

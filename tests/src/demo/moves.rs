@@ -152,7 +152,9 @@ async fn seen(stage: &mut Stage<'_>, what: &str, watch: Client, limit: Duration)
     tokio::time::sleep(SETTLE).await;
     let log = watch.finish();
     let (gap, served) = (log.gap(), served_to_the_end(&log));
-    let lost = format!("{} of {} TCP connections lost", log.lost(), log.probes.len());
+    let reasons = log.failures().join(", ");
+    let reasons = if reasons.is_empty() { reasons } else { format!(" ({}: {reasons})", log.failed()) };
+    let lost = format!("{} of {} TCP connections lost{reasons}", log.lost(), log.probes.len());
     let text = format!("gap {:.1} ms, {lost}", gap.as_secs_f64() * 1_000.0);
     let found = match (served, gap <= limit) {
         (true, true) => Ok(text),
@@ -182,10 +184,10 @@ fn down_interval(number: usize) -> Duration {
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// What a planned move may cost on a busy machine; otherwise nothing.
-const HANDED_OVER: Duration = Duration::from_millis(150);
+const HANDED_OVER: Duration = Duration::from_millis(250);
 
 /// What a busy machine may add to each move that nobody planned.
-const SLACK: Duration = Duration::from_millis(300);
+const SLACK: Duration = Duration::from_millis(400);
 
 /// The lease is 3 s, and the kernel takes up to half a second more.
 const FENCED: Duration = Duration::from_secs(4);

@@ -12,7 +12,7 @@ use baton::status::Report;
 
 use super::balancers::Balancers;
 use super::client::{Client, Tally};
-use super::cluster::{Cluster, MARATHON, WEB};
+use super::cluster::{BALANCER, Cluster, MARATHON, WEB};
 use super::probe::{self, counted};
 use super::screen::{Mark, Screen};
 use super::site::Site;
@@ -47,6 +47,14 @@ struct Act {
     applied: [Vec<(String, f64)>; 2],
 }
 
+impl Act {
+    /// What was applied on each load balancer, and how much the Active one serves now.
+    fn told(&self, balancers: &Balancers<'_>, active: &Report) -> String {
+        let by = [0, 1].map(|of| format!("{} {}", balancers.name(of), applied(&self.applied[of])));
+        format!("{}; {}", by.join("; "), serves(active))
+    }
+}
+
 impl<'site> Stage<'site> {
     /// Starts everything, a line for each part.
     ///
@@ -62,21 +70,23 @@ impl<'site> Stage<'site> {
         screen.row(Mark::None, "apps", &text);
 
         let balancers = Balancers::start(site).await?;
-        let mut applied_at = [None; 2];
-        for number in [0, 1] {
-            let report = balancers.report(number)?;
-            let router = balancers.until(number, "has a state", |router| router.reason.is_some()).await?;
-            let why = router.reason.unwrap_or_default();
-            let stands = format!("priority {}, {}: {why}", router.base_priority, router.state);
-            let text = format!("baton {}, HAProxy {}; {stands}", report.version, report.haproxy.version);
+        let reports = [balancers.report(0)?, balancers.report(1)?];
+        for (number, report) in reports.iter().enumerate() {
+            let priority = report.vrrp.routers.first().map_or(0, |router| router.base_priority);
+            let text = format!("baton {} with HAProxy {}, priority {priority}", report.version, report.haproxy.version);
             screen.row(Mark::None, balancers.name(number), &text);
-            let text = format!("{}; {}", applied(&changes(&report)), serves(&report));
-            screen.row(Mark::None, "applied", &text);
-            applied_at[number] = report.applied.at;
         }
+        let act = Act {
+            applied_at: reports.each_ref().map(|report| report.applied.at),
+            applied: reports.each_ref().map(changes),
+            ..Act::default()
+        };
+        screen.row(Mark::None, "applied", &act.told(&balancers, &reports[0]));
+        let active = balancers.active()?;
+        let why = reports[active].vrrp.routers.first().and_then(|router| router.reason.clone()).unwrap_or_default();
+        screen.row(Mark::None, "vip", &format!("{} has {BALANCER}: {why}", balancers.name(active)));
         screen.row(Mark::None, "logs", &site.logs());
 
-        let act = Act { applied_at, ..Act::default() };
         let (client, total, gaps) = (Client::start()?, Tally::default(), Vec::new());
         Ok(Self { screen, client, balancers, cluster, total, gaps, probes: 0, failed: 0, act })
     }
@@ -118,9 +128,7 @@ impl<'site> Stage<'site> {
             let met = || self.cluster.tasks(WEB.0).iter().all(|task| self.client.has_met(task));
             if same && met() && reports.iter().all(|report| !report.applied.pending && done(report)) {
                 let [active, _] = reports;
-                let by = [0, 1].map(|of| format!("{} {}", self.balancers.name(of), applied(&self.act.applied[of])));
-                let text = format!("{}; {}", by.join("; "), serves(&active));
-                self.screen.row(Mark::None, "applied", &text);
+                self.screen.row(Mark::None, "applied", &self.act.told(&self.balancers, &active));
                 return Ok(active);
             }
             tokio::time::sleep(POLL).await;
