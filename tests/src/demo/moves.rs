@@ -153,7 +153,7 @@ async fn seen(stage: &mut Stage<'_>, what: &str, watch: Client, limit: Duration)
     let log = watch.finish();
     let (gap, served) = (log.gap(), served_to_the_end(&log));
     let reasons = log.failures().join(", ");
-    let reasons = if reasons.is_empty() { reasons } else { format!(" ({}: {reasons})", log.failed()) };
+    let reasons = if reasons.is_empty() { reasons } else { format!(" ({} by {reasons})", log.failed()) };
     let lost = format!("{} of {} TCP connections lost{reasons}", log.lost(), log.probes.len());
     let text = format!("gap {:.1} ms, {lost}", gap.as_secs_f64() * 1_000.0);
     let found = match (served, gap <= limit) {
