@@ -9,6 +9,7 @@
 use std::fs::{self, File};
 use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -140,6 +141,8 @@ impl Host {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", program]).args(args);
         command.env(leftover::VARIABLE, leftover::mark());
+        // A terminal's Ctrl-C is for this process, which ends the host in order.
+        command.process_group(0);
         command.stdin(std::process::Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = self.run(move || command.spawn()).context("run setpriv (Debian package util-linux)")?;
         Ok(Process::new(child, path))
