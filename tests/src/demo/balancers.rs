@@ -93,7 +93,8 @@ impl<'site> Balancers<'site> {
         Ok(serde_json::from_value(self.nodes[number].status()?)?)
     }
 
-    /// Waits until `done` says so about its virtual router.
+    /// Waits until `done` says so about its virtual router, twice in the same words: the daemon learns a new state and the
+    /// reason for it one after the other.
     ///
     /// # Errors
     /// When that takes too long.
@@ -104,11 +105,14 @@ impl<'site> Balancers<'site> {
         done: impl Fn(&RouterReport) -> bool,
     ) -> anyhow::Result<RouterReport> {
         let began = Instant::now();
+        let mut before = None;
         loop {
             let router = self.report(number)?.vrrp.routers.pop().context("baton knows no virtual router")?;
-            if done(&router) {
+            let words = Some((router.state.clone(), router.reason.clone())).filter(|_| done(&router));
+            if words.is_some() && words == before {
                 return Ok(router);
             }
+            before = words;
             ensure!(began.elapsed() < PATIENCE, "{} never {what}; {}", self.name(number), self.logs());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

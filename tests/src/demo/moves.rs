@@ -34,7 +34,7 @@ pub(super) async fn hand_over(stage: &mut Stage<'_>) -> anyhow::Result<()> {
         stage.asked(&format!("baton vip handover, on {}: {}", stage.balancers.name(from), said.trim()));
         moved(stage, to, began).await?;
         stands(stage, from, "backup", "").await?;
-        seen(stage, "handover", watch, HANDED_OVER).await;
+        seen(stage, "handover", watch, SLACK).await;
     }
     Ok(())
 }
@@ -183,11 +183,8 @@ fn down_interval(number: usize) -> Duration {
 /// What is watched before and after something happens.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// What a planned move may cost on a busy machine; otherwise nothing.
-const HANDED_OVER: Duration = Duration::from_millis(250);
-
-/// What a busy machine may add to each move that nobody planned.
-const SLACK: Duration = Duration::from_millis(400);
+/// What a busy machine may add to a gap of nothing, or of one down interval where a host dies.
+const SLACK: Duration = Duration::from_millis(500);
 
 /// The lease is 3 s, and the kernel takes up to half a second more.
 const FENCED: Duration = Duration::from_secs(4);
