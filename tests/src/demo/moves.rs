@@ -24,7 +24,7 @@ use crate::lab::router::Router;
 /// # Errors
 /// When it does not move.
 pub(super) async fn hand_over(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    let (from, to) = sides(stage)?;
+    let (from, to) = sides(stage).await?;
     let names = [from, to].map(|number| stage.balancers.name(number).to_owned());
     stage.act(&format!("Hand {BALANCER} over from {} to {}, and back", names[0], names[1]));
     for (from, to) in [(from, to), (to, from)] {
@@ -44,7 +44,7 @@ pub(super) async fn hand_over(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 /// # Errors
 /// When the other one does not take over, or it does not come back.
 pub(super) async fn power_off(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    let (from, to) = sides(stage)?;
+    let (from, to) = sides(stage).await?;
     let host = stage.site().balancers[from].clone();
     stage.act(&format!("The Active host {} loses its power", host.name()));
     let watch = watch(stage).await?;
@@ -71,7 +71,7 @@ pub(super) async fn power_off(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 /// # Errors
 /// When the other one does not take over, or it does not come back.
 pub(super) async fn kill_haproxy(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    let (from, to) = sides(stage)?;
+    let (from, to) = sides(stage).await?;
     let name = stage.balancers.name(from).to_owned();
     stage.act(&format!("HAProxy dies on the Active host {name}"));
     let watch = watch(stage).await?;
@@ -95,7 +95,7 @@ pub(super) async fn kill_haproxy(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 /// # Errors
 /// When the other one does not take over, or it does not come back.
 pub(super) async fn freeze(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    let (from, to) = sides(stage)?;
+    let (from, to) = sides(stage).await?;
     let name = stage.balancers.name(from).to_owned();
     stage.act(&format!("The daemon freezes on the Active host {name}"));
     let watch = watch(stage).await?;
@@ -115,10 +115,12 @@ pub(super) async fn freeze(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Who has the address, and who is to have it next.
-fn sides(stage: &Stage<'_>) -> anyhow::Result<(usize, usize)> {
+/// Who has the address, and who is to have it next; waits until that one could take it.
+async fn sides(stage: &Stage<'_>) -> anyhow::Result<(usize, usize)> {
     let from = stage.balancers.active()?;
-    Ok((from, 1 - from))
+    let to = 1 - from;
+    stage.balancers.until(to, "is a fit Backup", |router| router.state == "backup" && router.faults.is_empty()).await?;
+    Ok((from, to))
 }
 
 /// A client that has been there for a while.
