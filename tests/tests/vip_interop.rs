@@ -39,7 +39,6 @@ cases! {
     v3_without_preemption: Case::new(Router { preempt: false, ..router() });
     v2: Case::new(second());
     v2_with_a_password: Case::new(Router { auth_pass: Some("secret".to_owned()), ..second() });
-    v2_without_preemption: Case::new(Router { preempt: false, ..second() });
     ipv6: Case::new(Router { addresses: SIX.map(str::to_owned).to_vec(), ..router() });
     ipv6_unicast: Case {
         unicast: true,
