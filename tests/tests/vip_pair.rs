@@ -13,7 +13,7 @@ use e2e::lab::lan::mac;
 use e2e::lab::node::Node;
 use e2e::lab::router::Router;
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::vip::scene::{PATIENCE, Scene, first, router};
 use crate::vip::{Watched, own, told};
@@ -85,7 +85,8 @@ fn a_killed_daemon_that_is_back_in_time_goes_on_alone() {
     one.kill();
     let killed = Instant::now();
     one.resume().unwrap();
-    assert_eq!(one.router().unwrap()["reason"], "found its addresses after a crash");
+    let found = |status: &Value| status["vrrp"]["routers"][0]["reason"] == "found its addresses after a crash";
+    one.until("finds its addresses", found).unwrap();
     while killed.elapsed() < Duration::from_millis(4_500) {
         assert_eq!(scene.holders(), [true, false], "after {:?}", killed.elapsed());
         std::thread::sleep(Duration::from_millis(10));
