@@ -33,7 +33,7 @@ newer: ## the configuration and the reloads again with a newer HAProxy; as root
 	    $(CARGO) test -p haproxy --test reload --test labels_haproxy && \
 	    $(CARGO) test -p e2e --test follow --test reload --test families --test 'labels_*'
 
-demo: packages ## a simulated Marathon, a real HAProxy and a narrated minute; as root
+demo: packages ## two load balancers before a simulated Marathon, a narrated minute; as root
 	@tools/need-cargo
 	@echo "building baton, the simulator and the demo (some minutes the first time)"
 	@$(CARGO) build -p baton -p e2e --bin baton --bin demo

@@ -301,14 +301,12 @@ impl Ha {
         Ok(())
     }
 
-    fn moved(&mut self, router: &str, phase: Phase) {
+    /// Notifies. The status that follows at once says the rest, the peer among it.
+    fn moved(&self, router: &str, phase: Phase) {
         let config = self.config.borrow().clone();
         if let Some(written) = config.vrrp.iter().find(|written| written.name() == router) {
             let priority = self.routers.get(router).map_or(written.priority.0, |status| status.priority);
             self.notifier.moved(written, phase, priority);
-        }
-        if let Some(status) = self.routers.get_mut(router) {
-            status.phase = phase;
         }
     }
 

@@ -1,4 +1,6 @@
-//! What happens in the demo, act by act.
+//! What happens to apps, agents and labels in the demo, act by act.
+//!
+//! Everything is asked of the load balancers' virtual address. What happens to that is told by `moves`.
 
 use anyhow::{Context as _, anyhow, ensure};
 use reqwest::Method;
@@ -13,7 +15,7 @@ use super::stage::Stage;
 ///
 /// # Errors
 /// When an app does not run; whatever else is wrong is told and counted.
-pub(super) async fn requests(stage: &mut Stage) -> anyhow::Result<()> {
+pub(super) async fn requests(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     stage.act("Requests by host name, by service port and by app id");
     for (app, host, _) in [WEB, NGINX] {
         for scheme in ["http", "https"] {
@@ -38,7 +40,7 @@ pub(super) async fn requests(stage: &mut Stage) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When Marathon refuses, or `baton` does not follow.
-pub(super) async fn scale(stage: &mut Stage, from: usize, to: usize) -> anyhow::Result<()> {
+pub(super) async fn scale(stage: &mut Stage<'_>, from: usize, to: usize) -> anyhow::Result<()> {
     stage.act(&format!("Scale {} from {from} to {to}", WEB.0));
     let change = json!({"instances": to});
     let asked = stage.cluster.ask(Method::PUT, "/v2/apps/wordpress/web-app", Some(&change)).await?;
@@ -52,7 +54,7 @@ pub(super) async fn scale(stage: &mut Stage, from: usize, to: usize) -> anyhow::
 ///
 /// # Errors
 /// When `baton` does not follow.
-pub(super) async fn lose_agent(stage: &mut Stage) -> anyhow::Result<()> {
+pub(super) async fn lose_agent(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let place = stage.cluster.place(REDIS.0).context("redis does not run")?.ip();
     let instances = stage.cluster.sim.instances(WEB.0);
     let lost = instances.iter().filter(|instance| instance.address == place).count();
@@ -70,7 +72,7 @@ pub(super) async fn lose_agent(stage: &mut Stage) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When Marathon refuses, or `baton` does not follow.
-pub(super) async fn delete(stage: &mut Stage) -> anyhow::Result<()> {
+pub(super) async fn delete(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     stage.act(&format!("Delete {}", TOMCAT.0));
     let asked = stage.cluster.ask(Method::DELETE, "/v2/apps/tomcat", None).await?;
     stage.asked(&asked);
@@ -85,7 +87,7 @@ pub(super) async fn delete(stage: &mut Stage) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When Marathon refuses, or `baton` does not follow.
-pub(super) async fn break_label(stage: &mut Stage) -> anyhow::Result<()> {
+pub(super) async fn break_label(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     stage.act("Break a label of /nginx");
     label(stage, "http://nginx.example.com/").await?;
     let report = stage.follow(|report| report.issues.iter().any(|issue| issue.app == NGINX.0)).await?;
@@ -105,7 +107,7 @@ pub(super) async fn break_label(stage: &mut Stage) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When Marathon refuses, or `baton` does not follow.
-pub(super) async fn mend_label(stage: &mut Stage) -> anyhow::Result<()> {
+pub(super) async fn mend_label(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     stage.act("Mend the label");
     label(stage, NGINX.1).await?;
     stage.follow(|report| report.issues.is_empty()).await?;
@@ -116,19 +118,19 @@ pub(super) async fn mend_label(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn label(stage: &Stage, vhost: &str) -> anyhow::Result<()> {
+async fn label(stage: &Stage<'_>, vhost: &str) -> anyhow::Result<()> {
     let labels = json!({"labels": nginx(vhost)["labels"]});
     let asked = stage.cluster.ask(Method::PUT, "/v2/apps/nginx", Some(&labels)).await?;
     stage.asked(&asked);
     Ok(())
 }
 
-async fn tasks_answer(stage: &mut Stage, name: &str, url: &str, app: &str) {
+async fn tasks_answer(stage: &mut Stage<'_>, name: &str, url: &str, app: &str) {
     let found = probe::answered_by(url, &stage.cluster.tasks(app)).await;
     stage.check(name, about(url, found.map(|tasks| format!("200 from {tasks} of {app}"))));
 }
 
-async fn redis(stage: &mut Stage) {
+async fn redis(stage: &mut Stage<'_>) {
     let agent = stage.cluster.place(REDIS.0).map(|place| place.ip().to_string()).unwrap_or_default();
     let found = probe::redis(REDIS.1).await;
     let told = found.map(|version| format!("PONG from redis {version} on {agent}"));
@@ -136,7 +138,7 @@ async fn redis(stage: &mut Stage) {
 }
 
 /// The app without a group runs, and is not served.
-async fn unserved(stage: &Stage) -> anyhow::Result<String> {
+async fn unserved(stage: &Stage<'_>) -> anyhow::Result<String> {
     let tasks = stage.cluster.tasks(UNSERVED).len();
     ensure!(tasks > 0, "it does not run");
     probe::status(&probe::url(BALANCER, 9091), &[("X-Marathon-App-Id", UNSERVED)], 503).await?;

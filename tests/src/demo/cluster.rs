@@ -1,6 +1,7 @@
 //! The demo's Marathon: who is where, which apps it runs, and how it is asked for changes.
 //!
-//! The simulator runs in this process, but is asked over HTTP, as an operator would; every request is shown as sent.
+//! The simulator runs in this process, on threads of Marathon's host, but is asked over HTTP, as an operator would;
+//! every request is shown as sent.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -9,11 +10,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
 
+use crate::lab::host::Host;
 use crate::sim::instance::Instance;
 use crate::sim::{AgentConfig, Config, Personality, Sim};
 
-/// The load balancer, where the published apps look for their databases.
+/// The load balancers' virtual address, where the published apps look for their databases.
 pub(super) const BALANCER: Ipv4Addr = Ipv4Addr::new(192, 168, 71, 168);
 /// Marathon.
 pub(super) const MARATHON: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 71, 166), 8080);
@@ -44,16 +47,35 @@ pub(super) struct Cluster {
     /// The simulator.
     pub(super) sim: Sim,
     http: reqwest::Client,
+    _threads: Threads,
+}
+
+/// A runtime whose threads, and so all that it opens and starts, are on a host.
+#[derive(Debug)]
+struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // A thread of a runtime may not wait for another runtime's end; tasks are to end with this one.
+            let ended = std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(2)));
+            let _ = ended.join();
+        }
+    }
 }
 
 impl Cluster {
-    /// Starts it, without apps.
+    /// Starts it on `host`, without apps.
     ///
     /// # Errors
     /// When an address is taken.
-    pub(super) async fn start() -> anyhow::Result<Self> {
-        let sim = Sim::start(config()).await.context("start the Marathon simulator")?;
-        Ok(Self { sim, http: super::client::connector()? })
+    pub(super) fn start(host: &Host) -> anyhow::Result<Self> {
+        let (threads, sim) = host.run(|| -> anyhow::Result<_> {
+            let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("marathon").enable_all().build()?;
+            let sim = runtime.block_on(Sim::start(config())).context("start the Marathon simulator")?;
+            Ok((Threads(Some(runtime)), sim))
+        })?;
+        Ok(Self { sim, http: super::client::connector()?, _threads: threads })
     }
 
     /// Posts all apps and waits until they run; their number of tasks.
@@ -170,8 +192,6 @@ fn config() -> Config {
         control: Some(CONTROL.into()),
         agents: AGENTS.iter().map(|ip| AgentConfig { name: ip.to_string(), address: *ip }).collect(),
         agent_pool: None,
-        // All hosts share one namespace, so nothing of the agents' range may be a service port too.
-        ports: 31_100..=31_999,
         // Health checks after half a second instead of five.
         second: Duration::from_millis(100),
         staging: Duration::from_millis(150),

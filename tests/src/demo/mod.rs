@@ -1,15 +1,20 @@
-//! `make demo`: a narrated minute of apps, agents and labels that change, and of what clients see.
+//! `make demo`: a narrated minute of apps, agents and labels that change, of an address that moves, and of what clients
+//! see.
 //!
-//! `host` is the network namespace, `cluster` the simulated Marathon and its apps, `stage` both with a real `baton`,
-//! `client` and `probe` the eyes, `acts` the story, `encore` what a user can do afterwards, `screen` how it is told.
+//! `site` is the LAN with its hosts (`leftover` what a killed demo leaves of it), `cluster` the simulated Marathon and
+//! its apps, `balancers` the two hosts with a real `baton` and HAProxy, `stage` all of that together, `client` and `probe`
+//! the eyes, `acts` and `moves` the story, `encore` what a user can do afterwards, `screen` how it is told.
 
 mod acts;
+mod balancers;
 mod client;
 mod cluster;
 mod encore;
-mod host;
+mod leftover;
+mod moves;
 mod probe;
 mod screen;
+mod site;
 mod stage;
 
 use std::io::Write as _;
@@ -20,9 +25,9 @@ use anyhow::{Context as _, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::lab::baton::binary;
-use cluster::{AGENTS, BALANCER, MARATHON};
-use host::Host;
+use cluster::AGENTS;
 use screen::{Mark, Screen};
+use site::Site;
 use stage::Stage;
 
 /// Runs the demo; success only if every probe found what it should.
@@ -42,18 +47,17 @@ fn demo() -> anyhow::Result<()> {
     let seconds = seconds()?;
     binary("baton")?;
     let screen = Screen::new();
-    // Threads and processes started from here on are in the namespace.
-    let addresses: Vec<_> = AGENTS.into_iter().chain([BALANCER, *MARATHON.ip()]).collect();
-    let host = Host::enter(&name()?, &addresses)?;
+    // Threads started from here on are on the client.
+    let site = Site::enter(&name()?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let mut stops = Stops::new()?;
         let opened = async {
             let agents = AGENTS.map(|ip| format!(".{}", ip.octets()[3])).join(" ");
-            let text = format!("namespace {}: load balancer {BALANCER}, agents {agents}", host.name());
-            screen.heading("Baton before a simulated Marathon");
+            let text = format!("LAN 192.168.71.0/24: lb1 .11, lb2 .12, VIP .168, agents {agents}, client .50");
+            screen.heading("Baton twice before a simulated Marathon");
             screen.row(Mark::None, "network", &text);
-            Stage::open(screen, &host).await
+            Stage::open(screen, &site).await
         };
         let mut stage = tokio::select! {
             stage = opened => stage?,
@@ -64,7 +68,7 @@ fn demo() -> anyhow::Result<()> {
             () = stops.next() => Err(anyhow!(STOPPED)),
         };
         if played.is_ok() && seconds != Some(0) {
-            encore::tell(screen, &host, seconds)?;
+            encore::tell(&stage, seconds)?;
             match seconds {
                 // Either end of it is a good one.
                 Some(seconds) => drop(tokio::time::timeout(Duration::from_secs(seconds), stops.next()).await),
@@ -76,7 +80,7 @@ fn demo() -> anyhow::Result<()> {
 }
 
 /// Plays all acts, with time to read where somebody does.
-async fn play(stage: &mut Stage, slowly: bool) -> anyhow::Result<()> {
+async fn play(stage: &mut Stage<'_>, slowly: bool) -> anyhow::Result<()> {
     let pause = if slowly && stage.screen.is_terminal() { PAUSE } else { Duration::ZERO };
     acts::requests(stage).await?;
     tokio::time::sleep(pause).await;
@@ -91,6 +95,15 @@ async fn play(stage: &mut Stage, slowly: bool) -> anyhow::Result<()> {
     acts::break_label(stage).await?;
     tokio::time::sleep(pause).await;
     acts::mend_label(stage).await?;
+    stage.send_client_home();
+    tokio::time::sleep(pause).await;
+    moves::hand_over(stage).await?;
+    tokio::time::sleep(pause).await;
+    moves::power_off(stage).await?;
+    tokio::time::sleep(pause).await;
+    moves::kill_haproxy(stage).await?;
+    tokio::time::sleep(pause).await;
+    moves::freeze(stage).await?;
     stage.sum()
 }
 
@@ -122,7 +135,7 @@ fn seconds() -> anyhow::Result<Option<u64>> {
     }
 }
 
-/// `DEMO_NAME`: the namespace, for more than one demo at a time.
+/// `DEMO_NAME`: how the namespaces' names begin, for more than one demo at a time.
 fn name() -> anyhow::Result<String> {
     match std::env::var("DEMO_NAME") {
         Err(std::env::VarError::NotPresent) => Ok("baton-demo".to_owned()),

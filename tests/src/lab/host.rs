@@ -9,6 +9,7 @@
 use std::fs::{self, File};
 use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -18,7 +19,7 @@ use anyhow::{Context as _, bail, ensure};
 use nix::ifaddrs::getifaddrs;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, gettid};
+use nix::unistd::{Pid, getsid, gettid};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -140,21 +141,29 @@ impl Host {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", program]).args(args);
         command.env(leftover::VARIABLE, leftover::mark());
+        // A terminal's Ctrl-C is for this process, which ends the host in order.
+        command.process_group(0);
         command.stdin(std::process::Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = self.run(move || command.spawn()).context("run setpriv (Debian package util-linux)")?;
         Ok(Process::new(child, path))
     }
 
-    /// The processes on it, those of other namespaces and this one's threads not among them.
+    /// The processes on it, those of other namespaces and this one's threads not among them, nor a shell that somebody
+    /// opened there from elsewhere.
     pub fn pids(&self) -> Vec<Pid> {
         let here = |pid: &i32| {
             fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|link| link.as_os_str() == self.identity.as_str())
         };
         let own = i32::try_from(std::process::id()).unwrap_or_default();
-        leftover::processes().filter(|pid| *pid != own).filter(here).map(Pid::from_raw).collect()
+        let (mark, session) = (leftover::mark(), getsid(None).ok());
+        // A script that `baton` runs has no mark, but it is in the session.
+        let ours = |pid: &i32| {
+            getsid(Some(Pid::from_raw(*pid))).ok() == session || leftover::mark_of(*pid).as_ref() == Some(&mark)
+        };
+        leftover::processes().filter(|pid| *pid != own).filter(here).filter(ours).map(Pid::from_raw).collect()
     }
 
-    /// Kills every process on it at once: none has the time to say farewell to its peers.
+    /// Kills its processes at once: none has the time to say farewell to its peers.
     ///
     /// # Errors
     /// When one does not end.

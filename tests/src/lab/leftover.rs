@@ -31,12 +31,7 @@ pub(super) fn dir(name: &str) -> std::io::Result<TempDir> {
 /// Kills the processes and removes the directories of runs that are over.
 pub(super) fn sweep() {
     for pid in processes() {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let mark = environment.split(|byte| *byte == 0).find_map(|pair| {
-            let (name, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
-            (name == VARIABLE).then(|| value.to_owned())
-        });
-        if mark.is_some_and(|mark| is_over(&mark)) {
+        if mark_of(pid).is_some_and(|mark| is_over(&mark)) {
             // One that has just ended is what is wanted.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
@@ -50,6 +45,15 @@ pub(super) fn sweep() {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// The mark that a process carries.
+pub(super) fn mark_of(pid: i32) -> Option<String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).find_map(|pair| {
+        let (name, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
+        (name == VARIABLE).then(|| value.to_owned())
+    })
 }
 
 /// The ids of all processes.

@@ -3,18 +3,16 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use e2e::lab::front::PORT;
 use e2e::lab::host::Host;
 use e2e::lab::lan::{Lan, wait_for};
 use e2e::lab::node::Node;
-use e2e::lab::probe::{Client, Probing};
 use e2e::lab::router::Router;
 
-use super::{Balancer, Kind};
+use super::{Balancer, Kind, Watching, own};
 
 /// Hosts on a LAN, without load balancers yet.
 pub(crate) struct Scene {
@@ -60,8 +58,9 @@ impl Scene {
 
     /// A client that is answered by this host by now.
     #[track_caller]
-    pub(crate) fn probe(&self, number: usize) -> Client {
-        let client = Client::start(&self.client, Probing::warm(SocketAddr::new(first(), PORT))).unwrap();
+    pub(crate) fn probe(&self, number: usize) -> Watching {
+        // The last host never dies.
+        let client = Watching::start(&self.client, first(), own(self.hosts.len() - 1));
         client.until_answered_by(&format!("lb{}", number + 1), 50, PATIENCE).unwrap();
         client
     }
