@@ -136,7 +136,7 @@ fn every_kind_of_bad_answer_leaves_traffic_alone() {
             ] {
                 // One bad answer; an empty list counts only once it is confirmed.
                 sim.fault_next(fault.clone(), 1);
-                baton.signal(nix::sys::signal::Signal::SIGHUP).unwrap();
+                baton.signal(Signal::SIGHUP).unwrap();
                 tokio::time::sleep(Duration::from_millis(150)).await;
                 assert_eq!(baton.status().await.unwrap()["applied"]["servers"], 2, "{fault:?}");
                 sim.clear_faults();
