@@ -6,22 +6,33 @@
 //!
 //! # How the loop uses it
 //!
-//! The loop holds, for the worker that is current: its [`Worker`], a [`Running`] and the [`Drains`](drains::Drains).
+//! For the worker that is current the loop holds its [`Worker`], a [`Running`] and the [`Drains`].
 //!
-//! 1. A worker is new (HAProxy started, or a reload was confirmed): `Running::loaded` with the state
-//!    whose file it loaded, [`Drains::forget`](drains::Drains::forget), and the [`Worker`] from [`Client::worker`]. If the file
-//!    is not one whose state is known, reload.
+//! 1. A worker is new (HAProxy started, or a reload was confirmed): [`Running::loaded`] with the
+//!    state whose file it loaded, [`Drains::forget`], and the [`Worker`] from [`Client::worker`],
+//!    whose digest must be that file's. If it loaded a file whose state is not known, reload.
 //! 2. The wanted state changed: `diff`. For `Plan::Runtime(ops)` call [`Client::apply`]; when it
-//!    answers, `Running::applied`, [`Drains::note`](drains::Drains::note), and within 500 ms write the files. For
-//!    `Plan::Reload` do as ever; hold changes that come meanwhile and compare them with the new
-//!    worker: what is set in the old one is lost.
-//! 3. An error: some of it may have happened. [`Client::read_back`], [`ReadBack::correct`], `diff`
-//!    again: `Unchanged` means that it did happen, anything else is a reload whose reason is the
-//!    error. Certificates cannot be read back: where the batch had some it is a reload. An error of [`Client::read_back`] is a reload as well.
-//! 4. [`Drains::deadline`](drains::Drains::deadline) is due: [`Client::sessions`] of [`Drains::backends`](drains::Drains::backends), [`Drains::tick`](drains::Drains::tick),
-//!    [`Client::remove`] of what it says, and with each result [`Drains::ended`](drains::Drains::ended) and, for what is
-//!    gone, `Running::gone`. An error here needs no reload: what is in drain gets no traffic.
-//! 5. Backends of vanished apps stay, empty (`Running::retired`), until the next reload.
+//!    answers, [`Running::applied`] and [`Drains::note`], and within 500 ms write the files. For
+//!    `Plan::Reload` do as ever, but with `Reloader::force`: a worker's digest names what it loaded,
+//!    not what it runs since. Hold what changes meanwhile and compare it with the new worker: what
+//!    is set in the old one is lost.
+//! 3. An error: some of it may have happened. [`Client::read_back`], [`ReadBack::correct`],
+//!    [`Drains::adopt`] with [`Running::leaving`], and `diff` again: `Unchanged` means that it did
+//!    happen, anything else is a reload whose reason is the error. Certificates cannot be read
+//!    back: where the batch had some, and where reading back fails, it is a reload at once.
+//! 4. [`Drains::deadline`] is due: [`Client::sessions`] of [`Drains::backends`], [`Drains::tick`],
+//!    [`Client::remove`] of what it says, and with each result [`Drains::ended`] and, for what is
+//!    gone, [`Running::gone`]. An error here needs no reload: what drains gets nothing new.
+//! 5. Backends of vanished apps stay, empty ([`Running::retired`]), until the next reload.
+//!
+//! [`Drains`]: drains::Drains
+//! [`Drains::adopt`]: drains::Drains::adopt
+//! [`Drains::backends`]: drains::Drains::backends
+//! [`Drains::deadline`]: drains::Drains::deadline
+//! [`Drains::ended`]: drains::Drains::ended
+//! [`Drains::forget`]: drains::Drains::forget
+//! [`Drains::note`]: drains::Drains::note
+//! [`Drains::tick`]: drains::Drains::tick
 
 mod command;
 mod connection;

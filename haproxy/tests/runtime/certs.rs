@@ -69,7 +69,7 @@ async fn a_certificate_is_added_renewed_and_removed_while_it_runs() {
     for (through_master, rounds) in [(false, 0..3), (true, 0..3)] {
         if through_master {
             lab.reload().await;
-            lab.client = Client::new("/nowhere", lab.dir.path().join("m"), Duration::from_secs(2));
+            lab.client = Client::new("/nowhere", lab.dir.path().join("m"), Duration::from_secs(20));
         }
         for round in rounds {
             let ops = certificates(&list, &states[round], &states[round + 1]);

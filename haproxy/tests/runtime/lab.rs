@@ -52,9 +52,14 @@ impl Lab {
         let dir = tempfile::Builder::new().prefix("baton-runtime-").tempdir().unwrap();
         let disk = Disk::open(dir.path().join("state")).unwrap();
         let master = dir.path().join("m");
-        let times = Times { check: Duration::from_secs(10), busy: Duration::from_secs(5), ..Times::default() };
+        let times = Times {
+            check: Duration::from_secs(30),
+            busy: Duration::from_secs(20),
+            reload: Duration::from_secs(30),
+            ..Times::default()
+        };
         let reloader = Reloader::new(&binary, disk.clone(), &master, times);
-        let times = haproxy::child::Times { ready: Duration::from_secs(10), ..haproxy::child::Times::default() };
+        let times = haproxy::child::Times { ready: Duration::from_secs(30), ..haproxy::child::Times::default() };
         let supervisor =
             Supervisor::new(Setup { binary: binary.clone(), disk, socket: master.clone(), socket_mode: 0o600, times });
         let mut settings = common::settings();
@@ -67,7 +72,7 @@ impl Lab {
         settings.hard_stop_after = Duration::from_secs(10);
         let vhosts = settings.vhosts.as_mut().unwrap();
         (vhosts.http, vhosts.https) = (listen(), listen());
-        let client = Client::new(dir.path().join("s"), master, Duration::from_secs(2));
+        let client = Client::new(dir.path().join("s"), master, Duration::from_secs(20));
         let features = Features::probe(&binary).await.unwrap();
         let mut lab = Self {
             reloader,
@@ -77,7 +82,7 @@ impl Lab {
             settings,
             worker: Worker { pid: 0, digest: None },
             running: Running::loaded(LbState::default()),
-            drains: Drains::new(Duration::from_secs(5)),
+            drains: Drains::new(Duration::from_secs(60)),
             wanted: LbState::default(),
             dir,
         };
@@ -328,15 +333,15 @@ impl Tcp {
     }
 }
 
-/// Waits until something is so, six seconds at most.
+/// Waits until something is so, twenty seconds at most.
 pub(crate) async fn soon(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..300 {
+    for _ in 0..1_000 {
         if is_so().await {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("not within 6 s: {what}");
+    panic!("not within 20 s: {what}");
 }
 
 /// A port below the range of outgoing connections that nobody listens on.

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(crate) struct Origin {
     pub(crate) addr: SocketAddr,
     stop: Arc<AtomicBool>,
+    /// Requests for `/slow` wait for this.
+    open: Arc<AtomicBool>,
 }
 
 impl Origin {
@@ -18,17 +20,23 @@ impl Origin {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, crate::lab::free_port())).unwrap();
         let addr = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, name) = (stop.clone(), name.to_owned());
+        let open = Arc::new(AtomicBool::new(false));
+        let (stopped, gate, name) = (stop.clone(), open.clone(), name.to_owned());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if stopped.load(Ordering::Acquire) {
                     return;
                 }
-                let (name, stream) = (name.clone(), stream.unwrap());
-                std::thread::spawn(move || serve(&stream, &name));
+                let (name, gate, stream) = (name.clone(), gate.clone(), stream.unwrap());
+                std::thread::spawn(move || serve(&stream, &name, &gate));
             }
         });
-        Self { addr, stop }
+        Self { addr, stop, open }
+    }
+
+    /// Lets the requests for `/slow` be answered.
+    pub(crate) fn release(&self) {
+        self.open.store(true, Ordering::Release);
     }
 }
 
@@ -39,9 +47,9 @@ impl Drop for Origin {
     }
 }
 
-/// HTTP with kept-alive connections, `/slow` taking half a second; `hello` gets the name, and the
+/// HTTP with kept-alive connections, `/slow` when it is let, or after 20 s; `hello` gets the name, and the
 /// connection stays open.
-fn serve(mut stream: &TcpStream, name: &str) -> Option<()> {
+fn serve(mut stream: &TcpStream, name: &str, gate: &AtomicBool) -> Option<()> {
     let mut lines = BufReader::new(stream).lines();
     loop {
         let first = lines.next()?.ok()?;
@@ -50,8 +58,10 @@ fn serve(mut stream: &TcpStream, name: &str) -> Option<()> {
             continue;
         }
         while !lines.next()?.ok()?.is_empty() {}
-        if first.contains("/slow") {
-            std::thread::sleep(Duration::from_millis(500));
+        let mut waits = if first.contains("/slow") { 2_000 } else { 0 };
+        while waits > 0 && !gate.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(10));
+            waits -= 1;
         }
         stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()).as_bytes()).ok()?;
     }

@@ -37,7 +37,7 @@ async fn no_conversation_outlives_its_batch() {
     lab.change(vec![spec.with(&[one.addr, two.addr])]).await;
     lab.look().await.unwrap();
     lab.reload().await;
-    let master = Master::new(lab.dir.path().join("m"), Duration::from_secs(2));
+    let master = Master::new(lab.dir.path().join("m"), Duration::from_secs(20));
     soon("the old worker has ended", async || master.processes().await.unwrap().old_workers.is_empty()).await;
 }
 
@@ -48,7 +48,7 @@ async fn without_its_socket_the_worker_is_reached_through_the_master() {
     for spec in [Spec::new("/a", "http"), Spec::new("/b", "tcp").checked()] {
         let mut lab = Lab::started(vec![spec.with(&[one.addr])]).await;
         let master = lab.dir.path().join("m");
-        lab.client = Client::new(lab.dir.path().join("nowhere"), &master, Duration::from_secs(2));
+        lab.client = Client::new(lab.dir.path().join("nowhere"), &master, Duration::from_secs(20));
         lab.change(vec![spec.with(&[two.addr])]).await;
         assert_eq!(spec.all().await, ["two"]);
         lab.drained().await;
