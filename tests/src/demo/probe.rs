@@ -69,19 +69,6 @@ pub(super) async fn greeting(port: u16, app: &str) -> anyhow::Result<String> {
     Ok(format!("a greeting from {app}"))
 }
 
-/// Nobody listens on `port` of the load balancer.
-///
-/// # Errors
-/// When somebody does.
-pub(super) async fn refused(port: u16) -> anyhow::Result<String> {
-    match tokio::time::timeout(PATIENCE, TcpStream::connect((BALANCER, port))).await {
-        Ok(Err(why)) if why.kind() == std::io::ErrorKind::ConnectionRefused => Ok("refused, nobody listens".to_owned()),
-        Ok(Err(why)) => Err(why.into()),
-        Ok(Ok(_)) => bail!("somebody still listens"),
-        Err(_) => bail!("no answer"),
-    }
-}
-
 /// `http://` and an address.
 #[must_use]
 pub(super) fn url(host: Ipv4Addr, port: u16) -> String {
