@@ -64,7 +64,7 @@ impl Origin {
         stop: CancellationToken,
     ) {
         match self {
-            Self::Marathon(config) => marathon::run(*config, snapshots, status, commands, stop).await,
+            Self::Marathon(config) => marathon::run(*config, None, snapshots, status, commands, stop).await,
             Self::File(config) => file::run(config, snapshots, status, commands, stop).await,
         }
     }
