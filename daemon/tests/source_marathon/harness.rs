@@ -35,7 +35,14 @@ impl Source {
         let (commands, command_receiver) = mpsc::channel(1);
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(marathon::run(config, restored, snapshot_sender, status_sender, command_receiver, shutdown.clone()));
+        tasks.spawn(marathon::run(
+            config,
+            restored,
+            snapshot_sender,
+            status_sender,
+            command_receiver,
+            shutdown.clone(),
+        ));
         Self { snapshots, status, commands, shutdown, tasks }
     }
 

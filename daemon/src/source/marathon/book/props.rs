@@ -65,8 +65,7 @@ struct Play {
 
 impl Play {
     fn new(dice: u64) -> Self {
-        let pace =
-            Pace { at_once: 2, spacing: Duration::from_millis(20), trailing: Duration::from_millis(1_000) };
+        let pace = Pace { at_once: 2, spacing: Duration::from_millis(20), trailing: Duration::from_millis(1_000) };
         Self {
             world: BTreeMap::new(),
             book: Book::default(),

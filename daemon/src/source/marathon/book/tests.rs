@@ -164,10 +164,9 @@ fn silence_keeps_the_last_verdict_until_the_task_is_gone() {
         for all in [false, true] {
             let asked = b.ask();
             match all {
-                true => b.book.take_all(
-                    asked,
-                    Answer { apps: BTreeMap::from([(id("/a"), with(told))]), issues: vec![] },
-                ),
+                true => {
+                    b.book.take_all(asked, Answer { apps: BTreeMap::from([(id("/a"), with(told))]), issues: vec![] })
+                }
                 false => drop(b.book.take_app(asked, &id("/a"), Some(with(told)), vec![])),
             }
             assert_eq!(b.book.apps[&id("/a")], with(want), "{told:?}");

@@ -56,8 +56,7 @@ fn events_about_tasks_name_the_app_and_may_end_the_task() {
         ("null", "now"),
         ("7", "now"),
     ] {
-        let data =
-            format!(r#"{{"eventType":"status_update_event","appId":"/a","taskId":"t","taskStatus":{status}}}"#);
+        let data = format!(r#"{{"eventType":"status_update_event","appId":"/a","taskId":"t","taskStatus":{status}}}"#);
         assert_eq!(about_a(&data), want, "{status}");
     }
     let without = r#"{"eventType":"status_update_event","appId":"/a","taskStatus":"TASK_KILLED"}"#;
