@@ -11,6 +11,7 @@ pub mod marathon;
 pub mod publish;
 pub mod resolve;
 pub mod status;
+pub mod store;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
