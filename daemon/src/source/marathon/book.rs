@@ -150,6 +150,14 @@ impl Book {
         Loss { of: have.len(), lost: lost.map(|(id, port)| (id.to_owned(), port)).collect() }
     }
 
+    /// Whether any of these is still there, or any app at all where they are none.
+    pub fn has_any(&self, wanted: &HashSet<Endpoint>) -> bool {
+        match wanted.is_empty() {
+            true => !self.apps.is_empty(),
+            false => endpoints(tasks(&self.apps)).any(|(id, port)| wanted.contains(&(id.to_owned(), port))),
+        }
+    }
+
     /// The guard holds this answer back: what it lacks stays, unconfirmed, save what it gives to
     /// another app.
     pub fn hold(&mut self, asked: Moment, answer: &Answer) {

@@ -81,6 +81,16 @@ impl Guard {
         self.held.as_ref().map(|held| held.asked + self.config.confirm)
     }
 
+    /// What the list that is held back takes away.
+    pub fn held(&self) -> Option<&HashSet<Endpoint>> {
+        self.held.as_ref().map(|held| &held.lost)
+    }
+
+    /// Nothing is held back any more: what it would take away is gone by itself.
+    pub fn release(&mut self) {
+        self.held = None;
+    }
+
     /// Decides.
     pub fn judge(&mut self, evidence: Evidence, now: Instant) -> Verdict {
         let Evidence { asked, empty, serving, loss } = evidence;

@@ -170,6 +170,11 @@ impl<'a> Task<'a> {
                 self.agenda.hint(&app, "contradiction", true, now.into_std());
             }
         }
+        // Events and answers about single apps took away what is being held: no need to wait.
+        if self.guard.held().is_some_and(|held| !self.book.has_any(held)) {
+            self.guard.release();
+            self.want(Why::Confirm);
+        }
         let wished = self.wish.is_some() && now >= self.not_before;
         if !self.fetching_all && (wished || now >= self.next.0) {
             // What starts now answers every wish up to now.
