@@ -93,6 +93,8 @@ pub struct SourceReport {
 pub struct SingleReport {
     /// Good answers.
     pub fetches: u64,
+    /// How long the last one took, in milliseconds.
+    pub fetch_ms: f64,
     /// Those that said that the app does not exist.
     pub gone: u64,
     /// Those that came after a newer one.
@@ -205,6 +207,7 @@ impl From<&SourceStatus> for SourceReport {
             fetch_bytes: status.fetch.bytes,
             single: SingleReport {
                 fetches: single.ok,
+                fetch_ms: millis(single.took),
                 gone: single.gone,
                 late: single.late,
                 failed: single.failed,

@@ -58,6 +58,8 @@ pub struct FetchStatus {
 pub struct SingleStatus {
     /// Good answers, those included that say that the app does not exist.
     pub ok: u64,
+    /// How long the last one took.
+    pub took: Duration,
     /// Answers that an app does not exist.
     pub gone: u64,
     /// Answers that came too late: one that was asked for later was there already.

@@ -18,6 +18,11 @@ impl Figure {
         Self { name: name.into(), value: time.as_secs_f64() * 1_000.0, unit: "ms" }
     }
 
+    /// A size, in bytes.
+    pub fn bytes(name: impl Into<String>, bytes: f64) -> Self {
+        Self { name: name.into(), value: bytes, unit: "B" }
+    }
+
     /// A size, in millions of bytes.
     pub fn megabytes(name: impl Into<String>, bytes: f64) -> Self {
         Self { name: name.into(), value: bytes / 1e6, unit: "MB" }

@@ -65,6 +65,7 @@ pub(super) fn succeeded_one(cluster: &Cluster<'_>, fetched: &Fetched, gone: bool
         count(status, &fetched.failures);
         status.leader.clone_from(&fetched.leader);
         status.single.ok += 1;
+        status.single.took = fetched.took;
         status.single.gone += u64::from(gone);
         status.single.late += u64::from(!taken);
         status.single.bytes += bytes(fetched);
