@@ -54,7 +54,9 @@ fn table(report: &Report, now: f64) -> String {
     let leader = source.leader.as_deref().map(|leader| format!(" (leader {leader})")).unwrap_or_default();
     rows.push(("apps from", format!("{origin}{leader}, {} apps, read {}", source.apps, ago(source.fetched_at))));
     rows.extend(source.trouble.iter().map(|trouble| ("", trouble_line(trouble, now))));
-    rows.extend(source.held.iter().map(|trouble| ("", trouble_line(trouble, now))));
+    if let Some(held) = &source.held {
+        rows.push(("", format!("! for {}: a list is held: {}", span(now - held.since), held.text)));
+    }
     if let Some(as_of) = source.restored_from {
         rows.push(("", format!("! served from memory: Marathon last vouched for it {} ago", span(now - as_of))));
     } else if source.unconfirmed > 0 {
@@ -162,7 +164,7 @@ mod tests {
             "/bad: no such file",
             "1 issues",
             "  /a: L: p",
-            "! for 1 min 0 s: Marathon lists no apps",
+            "! for 1 min 0 s: a list is held: Marathon lists no apps",
             "! served from memory: Marathon last vouched for it 1 min 1 s",
         ] {
             assert!(text.contains(part), "{part} not in\n{text}");

@@ -97,7 +97,7 @@ impl Guard {
         let empty = empty && serving;
         let mass = self.is_mass(loss.lost.len(), loss.of);
         let wary = self.held.is_some() || self.shaken.is_some_and(|at| now.duration_since(at) <= WARY);
-        if !empty && !(mass && wary) {
+        if !(empty || (mass && wary)) {
             self.held = None;
             return Verdict::Take;
         }
