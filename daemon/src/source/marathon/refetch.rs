@@ -61,7 +61,11 @@ pub(super) async fn keep(
             task.done(done);
         }
         task.start(Instant::now());
-        if task.live && task.book.take_changed() && answers.send(task.book.answer()).await.is_err() {
+        if !task.live {
+            continue;
+        }
+        report::unconfirmed(cluster, &task.book);
+        if task.book.take_changed() && answers.send(task.book.answer()).await.is_err() {
             return;
         }
     }
@@ -223,7 +227,6 @@ impl<'a> Task<'a> {
                 self.want(Why::AppFailed);
             }
         }
-        report::unconfirmed(self.cluster, &self.book);
     }
 
     /// A list came.
@@ -265,7 +268,6 @@ impl<'a> Task<'a> {
             self.live = true;
             self.book.touch();
             report::restored(self.cluster, restored.written);
-            report::unconfirmed(self.cluster, &self.book);
         }
     }
 
