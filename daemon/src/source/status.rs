@@ -66,7 +66,8 @@ pub struct SingleStatus {
     pub late: u64,
     /// Apps that could not be read: each is answered by reading the whole list.
     pub failed: u64,
-    /// How many were started, by reason: an event's type, or `trailing`.
+    /// How many were started, by reason: an event's type, `trailing`, `vanished` (a list lacks the
+    /// app) or `contradiction` (an answer lists a task that an event ended).
     pub reasons: BTreeMap<&'static str, u64>,
     /// The bytes of all good answers.
     pub bytes: u64,

@@ -253,3 +253,21 @@ async fn another_member_is_asked_when_one_cannot_tell() {
     until_tasks(&mut source, "/a", &["t1", "t2"]).await;
     assert_eq!((source.status().fetch.ok, source.status().single.failed), (1, 0));
 }
+
+#[tokio::test]
+async fn an_app_that_a_list_lacks_is_asked_for() {
+    let world = World::new(&[("/a", &["t1"]), ("/b", &["t2"])]);
+    let fake = world.marathon();
+    let mut source = Source::start(config(&[fake.url()]));
+    source.until_apps(&["/a", "/b"]).await;
+    // One list is cut short on its way; no event follows.
+    let truth = world.clone();
+    let mut short = true;
+    fake.set(move |request| match request.path.starts_with("/v2/apps?") && std::mem::take(&mut short) {
+        true => Reply::json(&format!(r#"{{"apps":[{}]}}"#, json("/b", &["t2"]))),
+        false => truth.answer(request),
+    });
+    fake.event("group_change_success");
+    source.until("both again", |snapshot| snapshot.revision == 3 && snapshot.apps.len() == 2).await;
+    assert_eq!(source.status().single.reasons["vanished"], 1);
+}

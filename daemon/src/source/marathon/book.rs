@@ -114,8 +114,9 @@ impl Book {
         true
     }
 
-    /// The answer about all apps. What was asked for singly since then stays.
-    pub fn take_all(&mut self, asked: Moment, answer: Answer) {
+    /// The answer about all apps. What was asked for singly since then stays. Gives the apps that
+    /// it takes away.
+    pub fn take_all(&mut self, asked: Moment, answer: Answer) -> Vec<AppId> {
         let Answer { mut apps, issues } = answer;
         self.singly.retain(|_, at| *at > asked);
         let newer: BTreeSet<_> = self.singly.keys().cloned().collect();
@@ -123,8 +124,9 @@ impl Book {
             apps.remove(id);
         }
         let gone = self.apps.keys().filter(|id| !apps.contains_key(id) && !newer.contains(id));
-        for id in gone.cloned().collect::<Vec<_>>() {
-            self.replace(asked, &id, None);
+        let gone: Vec<_> = gone.cloned().collect();
+        for id in &gone {
+            self.replace(asked, id, None);
         }
         // An answer for every app: singly for some, this one for the rest.
         self.unconfirmed.clear();
@@ -139,6 +141,7 @@ impl Book {
         self.changed |= issues != self.issues;
         self.issues = issues;
         self.all = Some(asked);
+        gone
     }
 
     /// What this answer about all apps would take away.

@@ -251,14 +251,31 @@ impl<'a> Task<'a> {
                 self.serve_restored();
             }
             verdict => {
-                self.book.take_all(asked, fetched.answer);
-                report::believed(self.cluster, verdict == Verdict::Confirmed);
+                let vanished = self.book.take_all(asked, fetched.answer);
+                let confirmed = verdict == Verdict::Confirmed;
+                report::believed(self.cluster, confirmed);
                 self.next = (now + pause(self.cluster), Why::Resync);
+                if !confirmed {
+                    self.look_for(&vanished, now);
+                }
                 self.restored = None;
                 if !std::mem::replace(&mut self.live, true) {
                     self.book.touch();
                 }
             }
+        }
+    }
+
+    /// A list may lack apps that exist (a proxy cut it, a leader is new), and nothing else would
+    /// bring them back for minutes: Marathon is asked for each of a few, and for all where many are
+    /// missing.
+    fn look_for(&mut self, vanished: &[AppId], now: Instant) {
+        if vanished.len() > FEW {
+            self.next = (now + self.cluster.config.guard.confirm, Why::Confirm);
+            return;
+        }
+        for id in vanished {
+            self.agenda.hint(id, "vanished", true, now.into_std());
         }
     }
 
@@ -291,6 +308,9 @@ fn pause(cluster: &Cluster<'_>) -> Duration {
 
 /// A Marathon that is back should not have to wait for minutes; one request does not hurt it.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Apps that are asked for one by one after a list that lacks them.
+const FEW: usize = 20;
 
 /// Between two looks at what is remembered of ended tasks.
 const FORGET: Duration = Duration::from_secs(1);

@@ -86,7 +86,7 @@ fn the_answer_asked_for_last_wins_whichever_comes_last() {
     b.book.take_all(all, answer(&[("/a", &["t1"]), ("/b", &["t5"])]));
     assert_eq!(b.shown(), "/a: t4; /b: t5");
     let later = b.ask();
-    b.book.take_all(later, answer(&[("/a", &["t6"])]));
+    assert_eq!(b.book.take_all(later, answer(&[("/a", &["t6"])])), [id("/b")]);
     assert_eq!(b.shown(), "/a: t6");
     assert!(!b.take(two, "/b", &["t2"]), "older than the list");
 }
@@ -165,7 +165,8 @@ fn silence_keeps_the_last_verdict_until_the_task_is_gone() {
             let asked = b.ask();
             match all {
                 true => {
-                    b.book.take_all(asked, Answer { apps: BTreeMap::from([(id("/a"), with(told))]), issues: vec![] })
+                    let apps = BTreeMap::from([(id("/a"), with(told))]);
+                    drop(b.book.take_all(asked, Answer { apps, issues: vec![] }));
                 }
                 false => drop(b.book.take_app(asked, &id("/a"), Some(with(told)), vec![])),
             }
