@@ -56,6 +56,28 @@ pub struct SourceReport {
     pub failed: BTreeMap<String, u64>,
     /// Why fetching does not work now, and since when.
     pub trouble: Option<TroubleReport>,
+    /// Fetches of all apps started, by reason.
+    pub fetch_reasons: BTreeMap<String, u64>,
+    /// The bytes of the answers to them.
+    pub fetch_bytes: u64,
+    /// Fetches of single apps.
+    pub single: SingleReport,
+    /// Why the last list of apps does not count yet, and since when.
+    pub held: Option<TroubleReport>,
+    /// Lists that were held back.
+    pub holds: u64,
+    /// Those of them that a second list confirmed.
+    pub holds_confirmed: u64,
+    /// When Marathon last vouched for what is served, while that comes from the store.
+    pub restored_from: Option<f64>,
+    /// Tasks that are served although no answer vouches for them.
+    pub unconfirmed: usize,
+    /// When what is served was last written down.
+    pub stored_at: Option<f64>,
+    /// How often it was.
+    pub stores: u64,
+    /// Why it cannot be, or could not be read at start, and since when.
+    pub store_trouble: Option<TroubleReport>,
     /// The member whose event stream we are attached to.
     pub stream: Option<String>,
     /// Since when.
@@ -64,6 +86,25 @@ pub struct SourceReport {
     pub events: u64,
     /// Why there is no stream now, and since when.
     pub stream_trouble: Option<TroubleReport>,
+}
+
+/// Fetches of single apps.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SingleReport {
+    /// Good answers.
+    pub fetches: u64,
+    /// How long the last one took, in milliseconds.
+    pub fetch_ms: f64,
+    /// Those that said that the app does not exist.
+    pub gone: u64,
+    /// Those that came after a newer one.
+    pub late: u64,
+    /// Fetches without an answer; all apps were fetched instead.
+    pub failed: u64,
+    /// Fetches started, by reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// The bytes of the answers.
+    pub bytes: u64,
 }
 
 /// Something that does not work.
@@ -155,7 +196,7 @@ impl From<&Trouble> for TroubleReport {
 impl From<&SourceStatus> for SourceReport {
     fn from(status: &SourceStatus) -> Self {
         let last = status.fetch.last.as_ref();
-        let names = status.fetch.failed.iter().map(|(kind, count)| ((*kind).to_owned(), *count));
+        let single = &status.single;
         Self {
             origin: status.origin.clone(),
             leader: status.leader.clone(),
@@ -164,14 +205,37 @@ impl From<&SourceStatus> for SourceReport {
             fetch_ms: last.map(|fetch| millis(fetch.took)),
             apps: last.map_or(0, |fetch| fetch.apps),
             fetches: status.fetch.ok,
-            failed: names.collect(),
+            failed: named(&status.fetch.failed),
             trouble: status.fetch.trouble.as_ref().map(TroubleReport::from),
+            fetch_reasons: named(&status.fetch.reasons),
+            fetch_bytes: status.fetch.bytes,
+            single: SingleReport {
+                fetches: single.ok,
+                fetch_ms: millis(single.took),
+                gone: single.gone,
+                late: single.late,
+                failed: single.failed,
+                reasons: named(&single.reasons),
+                bytes: single.bytes,
+            },
+            held: status.guard.held.as_ref().map(TroubleReport::from),
+            holds: status.guard.holds,
+            holds_confirmed: status.guard.confirmed,
+            restored_from: status.restored.map(seconds),
+            unconfirmed: status.unconfirmed.len(),
+            stored_at: status.store.written.map(seconds),
+            stores: status.store.writes,
+            store_trouble: status.store.trouble.as_ref().map(TroubleReport::from),
             stream: status.stream.member.clone().filter(|_| status.stream.attached_at.is_some()),
             attached_at: status.stream.attached_at.map(seconds),
             events: status.stream.events.values().sum(),
             stream_trouble: status.stream.trouble.as_ref().map(TroubleReport::from),
         }
     }
+}
+
+fn named(counts: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    counts.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect()
 }
 
 /// Seconds since 1970.

@@ -54,6 +54,15 @@ fn table(report: &Report, now: f64) -> String {
     let leader = source.leader.as_deref().map(|leader| format!(" (leader {leader})")).unwrap_or_default();
     rows.push(("apps from", format!("{origin}{leader}, {} apps, read {}", source.apps, ago(source.fetched_at))));
     rows.extend(source.trouble.iter().map(|trouble| ("", trouble_line(trouble, now))));
+    if let Some(held) = &source.held {
+        rows.push(("", format!("! for {}: a list is held: {}", span(now - held.since), held.text)));
+    }
+    if let Some(as_of) = source.restored_from {
+        rows.push(("", format!("! served from memory: Marathon last vouched for it {} ago", span(now - as_of))));
+    } else if source.unconfirmed > 0 {
+        rows.push(("", format!("! {} tasks are served that Marathon does not list now", source.unconfirmed)));
+    }
+    rows.extend(source.store_trouble.iter().map(|trouble| ("", trouble_line(trouble, now))));
     match &source.stream {
         Some(member) => {
             rows.push(("events", format!("{member}, attached {}, {} events", ago(source.attached_at), source.events)))
@@ -145,10 +154,19 @@ mod tests {
     fn what_is_wrong_is_in_the_table() {
         let mut report = Report::default();
         report.source.trouble = Some(TroubleReport { since: 10.0, text: "connection refused".to_owned() });
+        report.source.held = Some(TroubleReport { since: 10.0, text: "Marathon lists no apps".to_owned() });
+        report.source.restored_from = Some(9.0);
         report.applied.left_out.insert("/bad".to_owned(), "no such file".to_owned());
         report.issues.push(IssueReport { app: "/a".to_owned(), label: Some("L".to_owned()), problem: "p".to_owned() });
         let text = table(&report, 70.0);
-        for part in ["! for 1 min 0 s: connection refused", "/bad: no such file", "1 issues", "  /a: L: p"] {
+        for part in [
+            "! for 1 min 0 s: connection refused",
+            "/bad: no such file",
+            "1 issues",
+            "  /a: L: p",
+            "! for 1 min 0 s: a list is held: Marathon lists no apps",
+            "! served from memory: Marathon last vouched for it 1 min 1 s",
+        ] {
             assert!(text.contains(part), "{part} not in\n{text}");
         }
     }

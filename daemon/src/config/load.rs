@@ -120,6 +120,9 @@ impl Config {
                  than the second, and both or neither 0",
             );
         }
+        if !(0.0..=1.0).contains(&self.guard.max_removal) {
+            return meaning("guard.max_removal is a part of the whole, 0 to 1: 0.5 is half of the endpoints");
+        }
         if self.haproxy.maxconn == Some(0) || self.haproxy.proxy_maxconn == 0 {
             return meaning("haproxy.maxconn and haproxy.proxy_maxconn must be at least 1");
         }

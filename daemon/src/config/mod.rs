@@ -24,6 +24,8 @@ use vrrp::Vrrp;
 pub struct Config {
     /// Where apps come from, and which of them are served.
     pub marathon: Marathon,
+    /// How careful to be with lists that take much away.
+    pub guard: Guard,
     /// The HAProxy that serves them.
     pub haproxy: Haproxy,
     /// The floating addresses; a running daemon takes over every change of them.
@@ -40,6 +42,9 @@ impl Config {
         let mut keys = Vec::new();
         if self.marathon.origin() != running.marathon.origin() {
             keys.push("how [marathon] is reached");
+        }
+        if self.guard != running.guard {
+            keys.push("[guard]");
         }
         let (new, old) = (&self.haproxy, &running.haproxy);
         let differs = [
@@ -67,7 +72,14 @@ impl Config {
         self.haproxy.settle = old.settle;
         self.haproxy.min_reload_spacing = old.min_reload_spacing;
         self.admin = running.admin.clone();
+        self.guard = running.guard;
         self
+    }
+
+    /// The directory that remembers the last good apps, beside that of HAProxy's configurations.
+    pub fn last_good(&self) -> PathBuf {
+        let state_dir = &self.haproxy.state_dir;
+        state_dir.parent().unwrap_or(state_dir).join(LAST_GOOD)
     }
 }
 
@@ -154,6 +166,23 @@ impl Marathon {
             own_app: serving.own_app,
             ..self.clone()
         }
+    }
+}
+
+/// `[guard]`: a list of apps that is empty, or that within a minute of a reconnect or a change of
+/// leader takes away more than this, must be said twice.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Guard {
+    /// The part of the endpoints that may vanish at once, 0 to 1.
+    pub max_removal: f64,
+    /// How long after the first list the second is asked for.
+    pub confirm: Time,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self { max_removal: 0.5, confirm: Time::seconds(10) }
     }
 }
 
@@ -365,6 +394,9 @@ pub enum Level {
     /// Everything.
     Trace,
 }
+
+/// The last good apps, below the parent of `haproxy.state_dir`.
+const LAST_GOOD: &str = "last-good";
 
 /// Mozilla's intermediate list.
 const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\

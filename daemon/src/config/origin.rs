@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::source::file::{self, FileConfig};
 use crate::source::marathon::auth::Credentials;
 use crate::source::marathon::config::{MarathonConfig, MemberUrl};
+use crate::source::marathon::guard::GuardConfig;
+use crate::source::store::{self, Store};
 use crate::source::{SourceCommand, SourceStatus, marathon};
 
 use super::load::ConfigError;
@@ -20,8 +22,8 @@ use super::{Config, Marathon};
 
 /// Where apps come from.
 pub enum Origin {
-    /// A cluster.
-    Marathon(Box<MarathonConfig>),
+    /// A cluster, and where its last good apps are remembered.
+    Marathon(Box<MarathonConfig>, Store),
     /// A file.
     File(FileConfig),
 }
@@ -52,7 +54,9 @@ impl Origin {
         marathon.poll = keys.poll.into();
         marathon.resync = keys.resync.into();
         marathon.max_backoff = keys.max_backoff.into();
-        Ok(Self::Marathon(Box::new(marathon)))
+        marathon.guard = GuardConfig { max_removal: config.guard.max_removal, confirm: config.guard.confirm.into() };
+        let members = marathon.urls.iter().map(ToString::to_string).collect();
+        Ok(Self::Marathon(Box::new(marathon), Store::new(&config.last_good(), members)))
     }
 
     /// Follows the apps until `stop`.
@@ -64,7 +68,14 @@ impl Origin {
         stop: CancellationToken,
     ) {
         match self {
-            Self::Marathon(config) => marathon::run(*config, snapshots, status, commands, stop).await,
+            Self::Marathon(config, store) => {
+                let restored = store::load(&store, &status).await;
+                let (reader, teller) = (snapshots.subscribe(), status.clone());
+                tokio::join!(
+                    marathon::run(*config, restored, snapshots, status, commands, stop.clone()),
+                    store::keep(&store, reader, &teller, stop),
+                );
+            }
             Self::File(config) => file::run(config, snapshots, status, commands, stop).await,
         }
     }
@@ -75,7 +86,7 @@ impl Origin {
     /// When they cannot be had.
     pub async fn once(&self) -> anyhow::Result<Snapshot> {
         Ok(match self {
-            Self::Marathon(config) => marathon::once(config).await?,
+            Self::Marathon(config, _) => marathon::once(config).await?,
             Self::File(config) => file::once(&config.path).await?,
         })
     }

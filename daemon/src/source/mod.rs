@@ -8,12 +8,26 @@
 pub mod backoff;
 pub mod file;
 pub mod marathon;
-pub mod memory;
 pub mod publish;
 pub mod resolve;
 pub mod status;
+pub mod store;
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use haproxy::app::{App, AppId};
 
 pub use status::SourceStatus;
+
+/// What the store remembers: the apps that were served last, health verdicts and addresses included.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Restored {
+    /// The apps.
+    pub apps: BTreeMap<AppId, App>,
+    /// When they were written down.
+    pub written: SystemTime,
+}
 
 /// What the supervisor asks of a running source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

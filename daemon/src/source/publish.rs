@@ -20,7 +20,6 @@ pub async fn run(
     mut resolver: Resolver,
     snapshots: &watch::Sender<Arc<Snapshot>>,
 ) {
-    resolver.remember(&snapshots.borrow().apps);
     let mut due: Option<Instant> = None;
     loop {
         tokio::select! {

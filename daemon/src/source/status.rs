@@ -1,6 +1,7 @@
 //! What a source says about itself: for the status page, metrics and readiness.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The state of one source. Latest wins; counters only grow.
@@ -12,14 +13,25 @@ pub struct SourceStatus {
     pub leader: Option<String>,
     /// Reading the whole list.
     pub fetch: FetchStatus,
+    /// Reading single apps, after events about them.
+    pub single: SingleStatus,
+    /// Lists that take too much away.
+    pub guard: GuardStatus,
+    /// When what is served was written down, while it comes from the store and no list was read.
+    pub restored: Option<SystemTime>,
+    /// Tasks that are served although no answer vouches for them: restored, or held by the guard.
+    pub unconfirmed: Arc<BTreeSet<String>>,
+    /// Writing down what is served.
+    pub store: StoreStatus,
     /// Following events; stays at its default where a source has none.
     pub stream: StreamStatus,
 }
 
 impl SourceStatus {
-    /// Whether what is served may be out of date: nothing was ever read, or the last try failed.
+    /// Whether what is served may be out of date: nothing was ever read, or the last try failed, or
+    /// the last list is held back.
     pub fn is_stale(&self) -> bool {
-        self.fetch.last.is_none() || self.fetch.trouble.is_some()
+        self.fetch.last.is_none() || self.fetch.trouble.is_some() || self.guard.held.is_some()
     }
 }
 
@@ -34,6 +46,55 @@ pub struct FetchStatus {
     pub ok: u64,
     /// How many failed, by kind of failure: one per member asked in vain.
     pub failed: BTreeMap<&'static str, u64>,
+    /// How many were started, by reason: an event's type, or `start`, `attached`, `no_stream`,
+    /// `command`, `resync`, `retry`, `confirm`, `app_failed`, `overflow`.
+    pub reasons: BTreeMap<&'static str, u64>,
+    /// The bytes of all good answers.
+    pub bytes: u64,
+}
+
+/// How reading single apps goes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SingleStatus {
+    /// Good answers, those included that say that the app does not exist.
+    pub ok: u64,
+    /// How long the last one took.
+    pub took: Duration,
+    /// Answers that an app does not exist.
+    pub gone: u64,
+    /// Answers that came too late: one that was asked for later was there already.
+    pub late: u64,
+    /// Apps that could not be read: each is answered by reading the whole list.
+    pub failed: u64,
+    /// How many were started, by reason: an event's type, `trailing`, `vanished` (a list lacks the
+    /// app) or `contradiction` (an answer lists a task that an event ended).
+    pub reasons: BTreeMap<&'static str, u64>,
+    /// The bytes of all good answers.
+    pub bytes: u64,
+}
+
+/// What the guard does.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GuardStatus {
+    /// Why the last list does not count yet.
+    pub held: Option<Trouble>,
+    /// How many lists were held back.
+    pub holds: u64,
+    /// How many were confirmed by a second one.
+    pub confirmed: u64,
+}
+
+/// How writing down goes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StoreStatus {
+    /// When it was last written.
+    pub written: Option<SystemTime>,
+    /// How often.
+    pub writes: u64,
+    /// How often that failed.
+    pub failures: u64,
+    /// Why it cannot be written now, or could not be read at start.
+    pub trouble: Option<Trouble>,
 }
 
 /// A good read of the whole list.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use baton::source::SourceCommand;
-use haproxy::app::{Health, Snapshot};
+use haproxy::app::Health;
 
 use crate::fake::{Fake, Reply, normal};
 use crate::harness::{Source, app, apps, config, crypto, only, pass, warnings_about};
@@ -38,9 +38,11 @@ async fn starts_while_marathon_is_away_and_serves_what_it_was_given() {
     let kept = Fake::with_apps(&apps(&["/kept"]));
     crypto();
     let stored = baton::source::marathon::once(&config(&[kept.url()])).await.unwrap();
-    let mut source = Source::start_from(config(&[fake.url()]), Snapshot { revision: 7, ..stored });
-    source.until_status(|status| status.fetch.trouble.is_some()).await;
-    assert_eq!(source.snapshot().revision, 7);
+    let mut source = Source::start_from(config(&[fake.url()]), Some(stored));
+    source.until_apps(&["/kept"]).await;
+    let status = source.until_status(|status| status.fetch.trouble.is_some()).await;
+    assert!(status.restored.is_some() && status.is_stale());
+    assert_eq!(status.unconfirmed.iter().collect::<Vec<_>>(), ["task-of-/kept"]);
     // Back, but with nothing yet: not believed before it is confirmed.
     let mut asked = 0;
     fake.set(move |request| {
@@ -50,8 +52,39 @@ async fn starts_while_marathon_is_away_and_serves_what_it_was_given() {
         asked += 1;
         Reply::json(&if asked == 1 { apps(&[]) } else { apps(&["/new"]) })
     });
-    let snapshot = source.until("another snapshot", |snapshot| snapshot.revision > 7).await;
-    assert_eq!((only(&snapshot).id.as_str(), snapshot.revision), ("/new", 8));
+    let snapshot = source.until("another snapshot", |snapshot| snapshot.revision > 1).await;
+    assert_eq!((only(&snapshot).id.as_str(), snapshot.revision), ("/new", 2));
+    let status = source.status();
+    assert!(status.restored.is_none() && status.unconfirmed.is_empty() && !status.is_stale());
+}
+
+#[tokio::test]
+async fn what_was_stored_is_not_served_where_marathon_answers() {
+    let kept = Fake::with_apps(&apps(&["/kept"]));
+    crypto();
+    let stored = baton::source::marathon::once(&config(&[kept.url()])).await.unwrap();
+    let fake = Fake::with_apps(&apps(&["/new"]));
+    let mut source = Source::start_from(config(&[fake.url()]), Some(stored));
+    let snapshot = source.until("a snapshot", |snapshot| snapshot.revision > 0).await;
+    assert_eq!((only(&snapshot).id.as_str(), snapshot.revision), ("/new", 1));
+}
+
+#[tokio::test]
+async fn a_marathon_that_keeps_us_waiting_is_not_waited_for() {
+    let kept = Fake::with_apps(&apps(&["/kept"]));
+    crypto();
+    let stored = baton::source::marathon::once(&config(&[kept.url()])).await.unwrap();
+    let list = apps(&["/new"]);
+    let fake = Fake::new(move |request| match request.is_events() {
+        true => Reply::Stream(String::new()),
+        false => Reply::json(&list).after(Duration::from_millis(800)),
+    });
+    let mut config = config(&[fake.url()]);
+    config.timing.restore = Duration::from_millis(200);
+    config.timing.read = Duration::from_secs(3);
+    let mut source = Source::start_from(config, Some(stored));
+    source.until_apps(&["/kept"]).await;
+    source.until_apps(&["/new"]).await;
 }
 
 #[tokio::test]
@@ -63,9 +96,11 @@ async fn an_empty_list_is_believed_when_said_twice() {
     fake.event("app_terminated_event");
     let snapshot = source.until_apps(&[]).await;
     assert_eq!((snapshot.revision, fake.fetches()), (2, 3));
+    let status = source.status();
+    assert_eq!((status.guard.holds, status.guard.confirmed, status.guard.held), (1, 1, None));
     // Empty stays empty without asking twice each time.
     source.commands.send(SourceCommand::Refetch).await.unwrap();
-    source.until_fetched(3).await;
+    source.until_fetched(4).await;
     assert_eq!(fake.fetches(), 4);
 }
 
@@ -80,8 +115,10 @@ async fn an_empty_list_whose_confirmation_fails_changes_nothing() {
         if asked == 1 { Reply::json(&apps(&[])) } else { Reply::json("") }
     });
     source.commands.send(SourceCommand::Refetch).await.unwrap();
-    source.until_status(|status| status.fetch.trouble.is_some()).await;
+    let status = source.until_status(|status| status.fetch.trouble.is_some()).await;
     assert_eq!(source.snapshot().revision, 1);
+    let why = status.guard.held.unwrap().text;
+    assert_eq!(why, "Marathon lists no apps any more; what is served stays until a second list agrees");
 }
 
 #[tokio::test]
@@ -124,7 +161,7 @@ async fn verdicts_outlive_a_restart_during_a_leader_change() {
     crypto();
     let stored = baton::source::marathon::once(&config(&[before.url()])).await.unwrap();
     let fake = Fake::with_apps(&list("[]"));
-    let mut source = Source::start_from(config(&[fake.url()]), stored);
+    let mut source = Source::start_from(config(&[fake.url()]), Some(stored));
     source.until_fetched(1).await;
     pass(20).await;
     assert_eq!(only(&source.snapshot()).instances[0].health, Health::Alive);
@@ -151,10 +188,12 @@ async fn addresses_outlive_a_restart() {
     crypto();
     let fake = Fake::with_apps(&format!(r#"{{"apps":[{}]}}"#, app("/a", "localhost", "[]")));
     let stored = baton::source::marathon::once(&config(&[fake.url()])).await.unwrap();
-    let mut source = Source::start_from(config(&[fake.url()]), stored);
+    let mut source = Source::start_from(config(&[fake.url()]), Some(stored));
     source.until_fetched(1).await;
+    let first = source.until("a snapshot", |snapshot| snapshot.revision > 0).await;
+    assert!(only(&first).instances[0].addr.is_some(), "no moment without address");
     pass(100).await;
-    assert_eq!(source.snapshot().revision, 1, "no moment without address, so nothing to publish");
+    assert_eq!(source.snapshot().revision, 1);
 }
 
 #[tokio::test]

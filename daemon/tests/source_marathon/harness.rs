@@ -1,10 +1,12 @@
 //! The source as the supervisor runs it, with short times, and ways to wait for what it does.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use baton::source::marathon::agenda::Pace;
 use baton::source::marathon::config::{MarathonConfig, MemberUrl, Timing};
-use baton::source::{SourceCommand, SourceStatus, marathon};
+use baton::source::marathon::guard::GuardConfig;
+use baton::source::{Restored, SourceCommand, SourceStatus, marathon};
 use haproxy::app::{App, AppId, Snapshot};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -21,17 +23,26 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn start(config: MarathonConfig) -> Self {
-        Self::start_from(config, Snapshot::default())
+        Self::start_from(config, None)
     }
 
-    pub(crate) fn start_from(config: MarathonConfig, last_good: Snapshot) -> Self {
+    /// With what the store would remember.
+    pub(crate) fn start_from(config: MarathonConfig, stored: Option<Snapshot>) -> Self {
         crypto();
-        let (snapshot_sender, snapshots) = watch::channel(Arc::new(last_good));
+        let restored = stored.map(|stored| Restored { apps: stored.apps, written: SystemTime::UNIX_EPOCH });
+        let (snapshot_sender, snapshots) = watch::channel(Arc::new(Snapshot::default()));
         let (status_sender, status) = watch::channel(SourceStatus::default());
         let (commands, command_receiver) = mpsc::channel(1);
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(marathon::run(config, snapshot_sender, status_sender, command_receiver, shutdown.clone()));
+        tasks.spawn(marathon::run(
+            config,
+            restored,
+            snapshot_sender,
+            status_sender,
+            command_receiver,
+            shutdown.clone(),
+        ));
         Self { snapshots, status, commands, shutdown, tasks }
     }
 
@@ -80,11 +91,13 @@ pub(crate) fn config(urls: &[String]) -> MarathonConfig {
         first_wait: Duration::from_millis(200),
         attach_first: Duration::from_millis(500),
         spacing: Duration::from_millis(1),
-        confirm_empty: Duration::from_millis(100),
+        apps: Pace { at_once: 2, spacing: Duration::from_millis(1), trailing: Duration::from_millis(150) },
+        restore: Duration::from_secs(1),
         max_body: 1 << 20,
     };
     let urls = urls.iter().map(|url| MemberUrl::parse(url).unwrap()).collect();
-    MarathonConfig { timing, ..MarathonConfig::new(urls) }
+    let guard = GuardConfig { max_removal: 0.5, confirm: Duration::from_millis(100) };
+    MarathonConfig { timing, guard, ..MarathonConfig::new(urls) }
 }
 
 /// The answer that lists apps with these ids, each with one task.

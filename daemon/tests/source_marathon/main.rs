@@ -8,4 +8,5 @@ mod fetch;
 mod follow;
 mod harness;
 mod redirect;
+mod single;
 mod tls;

@@ -30,6 +30,11 @@ impl Figure {
         Self { versus: Some((whom, other.value)), ..self }
     }
 
+    /// A size, in bytes.
+    pub fn bytes(name: impl Into<String>, bytes: f64) -> Self {
+        Self { name: name.into(), value: bytes, unit: "B", versus: None }
+    }
+
     /// A size, in millions of bytes.
     pub fn megabytes(name: impl Into<String>, bytes: f64) -> Self {
         Self { name: name.into(), value: bytes / 1e6, unit: "MB", versus: None }

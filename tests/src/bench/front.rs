@@ -89,6 +89,11 @@ impl Answers {
                 let head = format!("HTTP/1.1 302 Found\r\nLocation: {sim}{target}\r\nContent-Length: 0\r\n{CLOSE}");
                 stream.write_all(head.as_bytes()).await?;
             }
+            Some(sim) if target.starts_with("/v2/apps/") => {
+                let answer = self.client.get(format!("{sim}{target}")).send().await?;
+                ensure!(answer.status() == 200, "only apps that move are asked for singly");
+                write(&mut stream, "", &[&answer.text().await?]).await?;
+            }
             Some(sim) => {
                 let answer = self.client.get(format!("{sim}{target}")).send().await?;
                 let leader = answer.headers().get("x-marathon-leader").context("no leader")?.to_str()?.to_owned();

@@ -1,8 +1,9 @@
 //! `make bench`: how fast and how big Baton is, on synthetic clusters.
 //!
-//! Called by the `bench` binary. Each suite is a file: [`build`] measures in this process, [`memory`]
-//! a process of `baton render`, [`check`] HAProxy's own check, [`traffic`] a whole load balancer
-//! behind a simulated Marathon, `vip` what a client loses when the virtual address moves. Every loop is bounded; what a suite starts ends with it.
+//! Called by the `bench` binary. Each suite is a file: [`build`] and [`refetch`] measure in this
+//! process, [`memory`] a process of `baton render`, [`check`] HAProxy's own check, [`traffic`] a whole
+//! load balancer behind a simulated Marathon, [`vip`] what a client loses when the virtual address
+//! moves. Every loop is bounded; what a suite starts ends with it.
 
 pub mod build;
 pub mod check;
@@ -10,6 +11,7 @@ pub mod cluster;
 pub mod figure;
 pub mod front;
 pub mod memory;
+pub mod refetch;
 pub mod traffic;
 mod vip;
 
@@ -26,6 +28,7 @@ pub fn run(report: &mut Report<'_>, scale: usize) -> anyhow::Result<()> {
     let large = of(5_000);
     build::run(report, large)?;
     memory::run(report, large)?;
+    refetch::run(report, of(1_000))?;
     for (apps, samples) in [(100, 30), (1_000, 20), (5_000, 10)] {
         check::run(report, of(apps))?;
         traffic::run(report, of(apps), samples)?;

@@ -1,6 +1,6 @@
 //! The members of one cluster: asks them in turn until one answers.
 //!
-//! Used by `refetch` (the list of apps) and `stream` (events). Sticks to the member that worked
+//! Used by `refetch` (apps) and `stream` (events). Sticks to the member that worked
 //! last; every kind of failure moves on to the next. Keeps no opinion on when to ask.
 #![allow(clippy::disallowed_methods, reason = "measures how long an answer takes")]
 
@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use haproxy::app::AppId;
 use haproxy::issue::printable;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Response, Url};
@@ -40,7 +41,16 @@ struct Member {
     auth: Option<Credentials>,
 }
 
-/// The list of apps, as one member told it.
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+enum Wanted<'a> {
+    /// All apps.
+    All,
+    /// This one.
+    One(&'a AppId),
+}
+
+/// Apps, as one member told them.
 #[derive(Debug)]
 pub struct Fetched {
     /// The apps.
@@ -88,10 +98,22 @@ impl Client {
     /// # Errors
     /// When no member gave one.
     pub async fn apps(&self) -> Result<Fetched, AllFailed> {
+        self.fetch(Wanted::All).await
+    }
+
+    /// One app. An answer without it and without an issue means that it does not exist.
+    ///
+    /// # Errors
+    /// When no member gave an answer about it.
+    pub async fn app(&self, id: &AppId) -> Result<Fetched, AllFailed> {
+        self.fetch(Wanted::One(id)).await
+    }
+
+    async fn fetch(&self, wanted: Wanted<'_>) -> Result<Fetched, AllFailed> {
         let mut failures = Vec::new();
         for index in self.order(&self.fetch_from) {
             let member = &self.members[index];
-            match self.apps_of(member).await {
+            match self.fetch_of(member, wanted).await {
                 Ok(fetched) => {
                     self.fetch_from.store(index, Ordering::Relaxed);
                     return Ok(Fetched { failures, ..fetched });
@@ -155,23 +177,36 @@ impl Client {
         (0..n).map(move |i| (start % n + i) % n)
     }
 
-    async fn apps_of(&self, member: &Member) -> Result<Fetched, Reason> {
+    async fn fetch_of(&self, member: &Member, wanted: Wanted<'_>) -> Result<Fetched, Reason> {
         let asked = Instant::now();
         let total = self.timing.total;
+        let url = match wanted {
+            Wanted::All => member.url.join("/v2/apps", "embed=apps.tasks"),
+            Wanted::One(id) => member.url.join(&format!("/v2/apps{id}"), "embed=app.tasks"),
+        };
         let read = timeout(total, async {
-            let url = member.url.join("/v2/apps", "embed=apps.tasks");
             let response = self.get(member, url, "application/json").await?;
-            if response.status().as_u16() != 200 {
-                return Err(self.refusal(response).await);
-            }
             let leader = leader(&response);
-            Ok((leader, self.http.body(response, self.timing.max_body).await?))
+            if response.status().as_u16() == 200 {
+                return Ok((leader, Some(self.http.body(response, self.timing.max_body).await?)));
+            }
+            match (wanted, self.refusal(response).await) {
+                (Wanted::One(id), Reason::Status { status: 404, said }) if said == unknown(id) => Ok((leader, None)),
+                (_, reason) => Err(reason),
+            }
         });
         let (leader, body) = read.await.map_err(|_| Reason::Timeout(total))??;
-        let bytes = body.len();
-        // Seconds of work for a huge answer: not on a thread that others wait for.
-        let parsed = tokio::task::spawn_blocking(move || wire::read(&body, Envelope::Object)).await;
-        let answer = parsed.map_err(|error| Reason::Internal(error.to_string()))??;
+        let bytes = body.as_ref().map_or(0, Vec::len);
+        let answer = match (body, wanted) {
+            (None, _) => Answer::default(),
+            (Some(body), Wanted::One(id)) if bytes <= SMALL => wire::read_one(&body, id)?,
+            // Seconds of work for a huge answer: not on a thread that others wait for.
+            (Some(body), Wanted::One(id)) => {
+                let id = id.clone();
+                elsewhere(move || wire::read_one(&body, &id)).await??
+            }
+            (Some(body), Wanted::All) => elsewhere(move || wire::read(&body, Envelope::Object)).await??,
+        };
         let member = member.url.to_string();
         Ok(Fetched { answer, member, leader, asked, took: asked.elapsed(), bytes, failures: Vec::new() })
     }
@@ -278,6 +313,15 @@ enum Events {
     Elsewhere(Url),
 }
 
+/// What Marathon says of an app that does not exist, whichever version it is.
+fn unknown(id: &AppId) -> String {
+    printable(&format!("App '{id}' does not exist"))
+}
+
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Reason> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Reason::Internal(error.to_string()))
+}
+
 fn leader(response: &Response) -> Option<String> {
     let value = response.headers().get("x-marathon-leader")?;
     Some(printable(&String::from_utf8_lossy(value.as_bytes()))).filter(|text| !text.is_empty())
@@ -293,5 +337,7 @@ fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
+/// The answer about one app that is read on the spot.
+const SMALL: usize = 256 << 10;
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
 const REFUSAL_SIZE: usize = 64 << 10;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use super::agenda::Pace;
 use super::auth::{Credentials, Secret};
+use super::guard::GuardConfig;
 
 /// One Marathon cluster and how to follow it.
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ pub struct MarathonConfig {
     pub resync: Duration,
     /// The longest wait before another try.
     pub max_backoff: Duration,
+    /// How careful to be with lists that take much away.
+    pub guard: GuardConfig,
     /// What nobody but tests changes.
     pub timing: Timing,
 }
@@ -43,6 +47,7 @@ impl MarathonConfig {
             poll: Duration::from_secs(60),
             resync: Duration::from_secs(300),
             max_backoff: Duration::from_secs(300),
+            guard: GuardConfig { max_removal: 0.5, confirm: Duration::from_secs(10) },
             timing: Timing::default(),
         }
     }
@@ -65,10 +70,12 @@ pub struct Timing {
     pub first_wait: Duration,
     /// How long the first fetch waits for the stream to be attached.
     pub attach_first: Duration,
-    /// The least time between the starts of two fetches.
+    /// The least time between the starts of two fetches of everything.
     pub spacing: Duration,
-    /// After an empty list, before it is asked for again and then believed.
-    pub confirm_empty: Duration,
+    /// How single apps are fetched.
+    pub apps: Pace,
+    /// How long a start waits for Marathon before it serves what the store remembers.
+    pub restore: Duration,
     /// The longest answer.
     pub max_body: usize,
 }
@@ -84,7 +91,8 @@ impl Default for Timing {
             first_wait: Duration::from_secs(3),
             attach_first: Duration::from_secs(2),
             spacing: Duration::from_millis(100),
-            confirm_empty: Duration::from_secs(1),
+            apps: Pace { at_once: 4, spacing: Duration::from_millis(20), trailing: Duration::from_secs(1) },
+            restore: Duration::from_secs(3),
             max_body: super::wire::MAX_BODY,
         }
     }

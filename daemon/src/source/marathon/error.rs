@@ -118,6 +118,7 @@ impl Reason {
             Self::Answer(WireError::Empty) => "empty",
             Self::Answer(WireError::Syntax(_)) => "json",
             Self::Answer(WireError::NoApps) => "no_apps",
+            Self::Answer(WireError::NotThisApp) => "not_this_app",
             Self::TooLong(_) => "too_long",
             Self::Internal(_) => "internal",
             Self::Login { .. } | Self::NoToken => "login",

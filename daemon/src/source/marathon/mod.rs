@@ -1,22 +1,25 @@
-//! Follows a Marathon cluster: its event stream and its list of apps.
+//! Follows a Marathon cluster: its event stream, its list of apps and single apps.
 //!
-//! [`run`] is one task with three loops side by side: `stream` keeps events coming and wishes
-//! for fetches, `refetch` fetches, [`publish`] resolves hosts and publishes.
-//! They share a `Cluster`; a wish is all that goes from one to the other. Losing Marathon freezes
-//! what was published last.
+//! [`run`] is one task with three loops side by side: `stream` keeps events coming and hands on
+//! what they hint at, `refetch` fetches and merges, [`publish`] resolves hosts and publishes.
+//! They share a `Cluster`. Losing Marathon freezes what was published last.
 
+pub mod agenda;
 pub mod auth;
+pub mod book;
 pub mod client;
 pub mod config;
 pub mod error;
 pub mod event;
+pub mod guard;
 pub mod http;
 mod refetch;
+mod report;
 pub mod sse;
 mod stream;
 pub mod wire;
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use haproxy::app::Snapshot;
@@ -27,40 +30,46 @@ use tokio_util::sync::CancellationToken;
 use self::client::Client;
 use self::config::MarathonConfig;
 use self::error::AllFailed;
+use self::event::Hint;
 use super::resolve::Resolver;
-use super::{SourceCommand, SourceStatus, publish};
+use super::{Restored, SourceCommand, SourceStatus, publish};
 
-/// Follows the cluster until `shutdown`. Never fails; `status` says how it goes. What `snapshots`
-/// holds already (from the store) counts as the last answer.
+/// Follows the cluster until `shutdown`. Never fails; `status` says how it goes. What is `restored`
+/// is published only if Marathon does not answer, or gives less than the guard believes at once.
 pub async fn run(
     config: MarathonConfig,
+    restored: Option<Restored>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     status: watch::Sender<SourceStatus>,
     commands: mpsc::Receiver<SourceCommand>,
     shutdown: CancellationToken,
 ) {
     let client = Client::new(&config);
-    let (wish, wishes) = mpsc::channel(1);
+    let (wish, wishes) = mpsc::channel(WISHES);
+    let (hint, hints) = mpsc::channel(HINTS);
     let (answer, answers) = mpsc::channel(1);
     let cluster = Cluster {
         config: &config,
         client: &client,
         status: &status,
         wishes: wish,
+        hints: hint,
         leader: watch::Sender::default(),
         recovered: Notify::new(),
     };
-    let served = snapshots.borrow().clone();
+    let mut resolver = Resolver::system();
+    resolver.remember(restored.as_ref().map_or(&BTreeMap::new(), |restored| &restored.apps));
     let events = async {
         if config.events {
             stream::follow(&cluster).await;
         }
     };
+    let inbox = refetch::Inbox { wishes, hints, commands };
     let loops = async {
         tokio::join!(
             events,
-            refetch::keep(&cluster, wishes, commands, answer, &served),
-            publish::run(answers, Resolver::system(), &snapshots),
+            refetch::keep(&cluster, inbox, answer, restored),
+            publish::run(answers, resolver, &snapshots),
         )
     };
     tokio::select! {
@@ -83,21 +92,31 @@ struct Cluster<'a> {
     config: &'a MarathonConfig,
     client: &'a Client,
     status: &'a watch::Sender<SourceStatus>,
-    /// Room for one: a wish that finds another waiting is granted with it.
+    /// A wish that finds no room is granted with those that wait.
     wishes: mpsc::Sender<Why>,
-    /// Who leads, as the last list said, and when that list was asked for.
+    /// What events hint at, as many as one read gave.
+    hints: mpsc::Sender<Vec<Hint>>,
+    /// Who leads, as the last answer said, and when that was asked for.
     leader: watch::Sender<Option<(Instant, Option<String>)>>,
     /// The list can be read again after it could not.
     recovered: Notify,
 }
 
 impl Cluster<'_> {
+    /// Wishes for a fetch of everything.
     fn wish(&self, why: Why) {
         let _ = self.wishes.try_send(why);
     }
+
+    /// Hands on what events hint at. Where nobody keeps up, everything is fetched instead.
+    fn hint(&self, hints: Vec<Hint>) {
+        if !hints.is_empty() && self.hints.try_send(hints).is_err() {
+            self.wish(Why::Overflow);
+        }
+    }
 }
 
-/// Why a fetch starts.
+/// Why everything is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
     Start,
@@ -107,18 +126,36 @@ enum Why {
     Command,
     Resync,
     Retry,
+    Confirm,
+    AppFailed,
+    Overflow,
 }
 
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Why {
+    /// A word for counters and the log.
+    fn kind(self) -> &'static str {
         match self {
-            Self::Start => f.write_str("start"),
-            Self::Attached => f.write_str("attached to the event stream"),
-            Self::NoStream => f.write_str("there is no event stream"),
-            Self::Event(kind) => f.write_str(kind),
-            Self::Command => f.write_str("asked to"),
-            Self::Resync => f.write_str("it is time"),
-            Self::Retry => f.write_str("the last one failed"),
+            Self::Start => "start",
+            Self::Attached => "attached",
+            Self::NoStream => "no_stream",
+            Self::Event(kind) => kind,
+            Self::Command => "command",
+            Self::Resync => "resync",
+            Self::Retry => "retry",
+            Self::Confirm => "confirm",
+            Self::AppFailed => "app_failed",
+            Self::Overflow => "overflow",
         }
     }
+
+    /// Whether it means that we reconnected.
+    fn reconnected(self) -> bool {
+        matches!(self, Self::Attached | Self::NoStream)
+    }
 }
+
+/// Reads of the stream that may wait to be looked at.
+const HINTS: usize = 1024;
+
+/// Wishes that may wait; one fetch grants them all.
+const WISHES: usize = 8;

@@ -1,118 +1,300 @@
-//! Fetches the whole list whenever there is reason to, and hands it on to be published.
+//! Fetches all apps or single ones whenever there is reason to, and merges the answers.
 //!
-//! The other loop of the Marathon source. One fetch at a time; whatever is wished for meanwhile
-//! becomes exactly one more. A failure changes nothing but the status: what was read last stays.
+//! The other loop of the Marathon source. One fetch of everything at a time, and whatever is wished
+//! for meanwhile becomes exactly one more; beside it a few single apps. A failure changes nothing
+//! but the status: what was read last stays. When to fetch an app is `agenda`'s business, what an
+//! answer changes is `book`'s, whether it is believed is `guard`'s.
 #![allow(clippy::disallowed_methods, reason = "schedules the next fetch")]
 
-use std::time::{Duration, SystemTime};
+use std::pin::Pin;
+use std::time::Duration;
 
-use haproxy::app::Snapshot;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use haproxy::app::AppId;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
+use super::agenda::Agenda;
+use super::book::{Book, Moment};
 use super::client::Fetched;
-use super::error::{AllFailed, MemberError};
+use super::error::AllFailed;
+use super::event::Hint;
+use super::guard::{Evidence, Guard, Verdict};
 use super::wire::Answer;
-use super::{Cluster, Why};
-use crate::source::SourceCommand;
+use super::{Cluster, Why, report};
 use crate::source::backoff::{Backoff, Start, jitter};
-use crate::source::memory::HealthMemory;
-use crate::source::status::{GoodFetch, SourceStatus, Trouble};
+use crate::source::{Restored, SourceCommand};
 
-/// Fetches for ever. `served` is what is being served already: its verdicts are remembered, and an
-/// empty list needs to be confirmed before it replaces any apps.
+/// What the loop is told.
+pub(super) struct Inbox {
+    /// Wishes for a fetch of everything.
+    pub(super) wishes: mpsc::Receiver<Why>,
+    /// What events hint at.
+    pub(super) hints: mpsc::Receiver<Vec<Hint>>,
+    /// What operators want.
+    pub(super) commands: mpsc::Receiver<SourceCommand>,
+}
+
+/// Fetches for ever.
 pub(super) async fn keep(
     cluster: &Cluster<'_>,
-    mut wishes: mpsc::Receiver<Why>,
-    mut commands: mpsc::Receiver<SourceCommand>,
+    mut inbox: Inbox,
     answers: mpsc::Sender<Answer>,
-    served: &Snapshot,
+    restored: Option<Restored>,
 ) {
-    let config = cluster.config;
-    let mut had_apps = !served.apps.is_empty();
-    let mut memory = HealthMemory::of(&served.apps);
-    let mut backoff = Backoff::new(Start::After(config.timing.first_wait), config.max_backoff.min(LONGEST_WAIT));
-    let first_wait = if config.events { config.timing.attach_first } else { Duration::ZERO };
-    let mut next = (Instant::now() + first_wait, Why::Start);
-    let mut not_before = Instant::now();
+    let mut task = Task::new(cluster, restored, Instant::now());
     loop {
-        let why = tokio::select! {
-            Some(why) = wishes.recv() => why,
-            Some(SourceCommand::Refetch) = commands.recv() => Why::Command,
-            () = sleep_until(next.0) => next.1,
-        };
-        sleep_until(not_before).await;
-        // The fetch that starts now answers every wish up to now.
-        while wishes.try_recv().is_ok() {}
-        not_before = Instant::now() + config.timing.spacing;
-        log::debug!(why:% = why; "fetching apps");
-        match fetch(cluster, had_apps).await {
-            Ok(fetched) => {
-                backoff.reset();
-                next = (Instant::now() + pause(cluster), Why::Resync);
-                had_apps = !fetched.answer.apps.is_empty();
-                succeeded(cluster, &fetched);
-                let mut answer = fetched.answer;
-                memory.recall(&mut answer.apps);
-                if answers.send(answer).await.is_err() {
-                    return;
+        let deadline = task.deadline();
+        tokio::select! {
+            Some(why) = inbox.wishes.recv() => task.want(why),
+            Some(hints) = inbox.hints.recv() => task.hinted(hints),
+            Some(SourceCommand::Refetch) = inbox.commands.recv() => task.want(Why::Command),
+            Some(done) = task.doing.next(), if !task.doing.is_empty() => task.done(done),
+            () = sleep_until(deadline) => (),
+        }
+        // Whatever else is there is one change, and one round of fetches.
+        while let Ok(hints) = inbox.hints.try_recv() {
+            task.hinted(hints);
+        }
+        while let Some(Some(done)) = task.doing.next().now_or_never() {
+            task.done(done);
+        }
+        task.start(Instant::now());
+        if !task.live {
+            continue;
+        }
+        report::unconfirmed(cluster, &task.book);
+        if task.book.take_changed() && answers.send(task.book.answer()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The loop's state.
+struct Task<'a> {
+    cluster: &'a Cluster<'a>,
+    book: Book,
+    agenda: Agenda,
+    guard: Guard,
+    backoff: Backoff,
+    doing: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send + 'a>>>,
+    /// What is in the book is published: a list is in it, or what the store remembers has to do.
+    live: bool,
+    restored: Option<Restored>,
+    /// When what the store remembers has to do.
+    restore_at: Instant,
+    /// When everything is fetched without a wish, and why.
+    next: (Instant, Why),
+    /// A wish for a fetch of everything that waits.
+    wish: Option<Why>,
+    /// The least time between two of them.
+    not_before: Instant,
+    /// One is under way.
+    fetching_all: bool,
+    leader: Option<String>,
+    /// When memories of ended tasks are looked through again.
+    forget_at: Instant,
+}
+
+/// A fetch that has ended.
+enum Done {
+    All(Moment, Result<Fetched, AllFailed>),
+    One(AppId, Moment, Result<Fetched, AllFailed>),
+}
+
+impl<'a> Task<'a> {
+    fn new(cluster: &'a Cluster<'a>, mut restored: Option<Restored>, now: Instant) -> Self {
+        let config = cluster.config;
+        let timing = &config.timing;
+        let mut guard = Guard::new(config.guard);
+        guard.shaken(now.into_std());
+        let first_wait = if config.events { timing.attach_first } else { Duration::ZERO };
+        let apps = restored.as_mut().map(|restored| std::mem::take(&mut restored.apps));
+        Self {
+            cluster,
+            book: Book::restored(apps.unwrap_or_default()),
+            agenda: Agenda::new(timing.apps),
+            guard,
+            backoff: Backoff::new(Start::After(timing.first_wait), config.max_backoff.min(LONGEST_WAIT)),
+            doing: FuturesUnordered::new(),
+            live: false,
+            restored,
+            restore_at: now + timing.restore,
+            next: (now + first_wait, Why::Start),
+            wish: None,
+            not_before: now,
+            fetching_all: false,
+            leader: None,
+            forget_at: now + FORGET,
+        }
+    }
+
+    fn want(&mut self, why: Why) {
+        if why.reconnected() {
+            self.guard.shaken(Instant::now().into_std());
+        }
+        self.wish.get_or_insert(why);
+    }
+
+    fn hinted(&mut self, hints: Vec<Hint>) {
+        let now = Instant::now().into_std();
+        for hint in hints {
+            match hint {
+                Hint::All(kind) => self.want(Why::Event(kind)),
+                Hint::App(hint) => {
+                    if let Some((task, fate)) = &hint.task {
+                        self.book.told(&hint.app, task, *fate, now);
+                    }
+                    self.agenda.hint(&hint.app, hint.kind, hint.now, now);
                 }
             }
-            Err(failed) => {
-                next = (Instant::now() + backoff.failed(jitter()), Why::Retry);
-                all_failed(cluster, &failed);
+        }
+    }
+
+    /// When there is something to do although nothing comes in.
+    fn deadline(&self) -> Instant {
+        let all = (!self.fetching_all).then(|| match self.wish {
+            Some(_) => self.not_before.min(self.next.0),
+            None => self.next.0,
+        });
+        let restore = self.restored.is_some().then_some(self.restore_at);
+        let single = self.agenda.deadline().map(Instant::from_std);
+        [all, restore, single].into_iter().flatten().fold(self.forget_at, Instant::min)
+    }
+
+    /// Starts what is due.
+    fn start(&mut self, now: Instant) {
+        if self.restored.is_some() && now >= self.restore_at {
+            self.serve_restored();
+        }
+        if now >= self.forget_at {
+            self.forget_at = now + FORGET;
+            for app in self.book.forget(now.into_std()) {
+                self.agenda.hint(&app, "contradiction", true, now.into_std());
+            }
+        }
+        // Events and answers about single apps took away what is being held: no need to wait.
+        if self.guard.held().is_some_and(|held| !self.book.has_any(held)) {
+            self.guard.release();
+            self.want(Why::Confirm);
+        }
+        let wished = self.wish.is_some() && now >= self.not_before;
+        if !self.fetching_all && (wished || now >= self.next.0) {
+            // What starts now answers every wish up to now.
+            let why = self.wish.take().unwrap_or(self.next.1);
+            report::started(self.cluster, why);
+            self.not_before = now + self.cluster.config.timing.spacing;
+            self.fetching_all = true;
+            let (client, asked) = (self.cluster.client, self.book.ask(now.into_std()));
+            self.doing.push(Box::pin(async move { Done::All(asked, client.apps().await) }));
+        }
+        while let Some((id, why)) = self.agenda.start(now.into_std()) {
+            report::started_one(self.cluster, why);
+            let (client, asked) = (self.cluster.client, self.book.ask(now.into_std()));
+            self.doing.push(Box::pin(async move {
+                let fetched = client.app(&id).await;
+                Done::One(id, asked, fetched)
+            }));
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::All(asked, fetched) => {
+                self.fetching_all = false;
+                match fetched {
+                    Ok(fetched) => self.list(asked, fetched),
+                    Err(failed) => {
+                        self.next = (Instant::now() + self.backoff.failed(jitter()), Why::Retry);
+                        report::failed(self.cluster, &failed);
+                        self.serve_restored();
+                    }
+                }
+            }
+            Done::One(id, asked, Ok(mut fetched)) => {
+                self.agenda.done(&id);
+                self.led_by(&fetched);
+                let app = fetched.answer.apps.remove(&id);
+                let issues = std::mem::take(&mut fetched.answer.issues);
+                let gone = app.is_none() && issues.is_empty();
+                let taken = self.book.take_app(asked, &id, app, issues);
+                report::succeeded_one(self.cluster, &fetched, gone, taken);
+            }
+            Done::One(id, _, Err(failed)) => {
+                self.agenda.done(&id);
+                report::failed_one(self.cluster, &failed);
+                self.want(Why::AppFailed);
             }
         }
     }
-}
 
-/// One fetch. A list that is suddenly empty is asked for twice.
-async fn fetch(cluster: &Cluster<'_>, had_apps: bool) -> Result<Fetched, AllFailed> {
-    let fetched = cluster.client.apps().await?;
-    if !fetched.answer.apps.is_empty() || !had_apps {
-        return Ok(fetched);
-    }
-    log::warn!(member = fetched.member; "Marathon lists no apps any more; asking again before that is believed");
-    sleep(cluster.config.timing.confirm_empty).await;
-    cluster.client.apps().await
-}
-
-fn succeeded(cluster: &Cluster<'_>, fetched: &Fetched) {
-    let now = SystemTime::now();
-    let mut was_down = None;
-    cluster.status.send_modify(|status| {
-        was_down = status.fetch.trouble.take();
-        count(status, &fetched.failures);
-        if status.origin.as_ref() != Some(&fetched.member) {
-            let reasons = fetched.failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            log::info!(member = fetched.member, because = reasons; "reading apps from this member");
-            status.origin = Some(fetched.member.clone());
+    /// A list came.
+    fn list(&mut self, asked: Moment, fetched: Fetched) {
+        let now = Instant::now();
+        self.backoff.reset();
+        self.led_by(&fetched);
+        if report::succeeded(self.cluster, &fetched) {
+            self.guard.shaken(now.into_std());
         }
-        status.leader.clone_from(&fetched.leader);
-        status.fetch.ok += 1;
-        let apps = fetched.answer.apps.len();
-        status.fetch.last = Some(GoodFetch { at: now, took: fetched.took, bytes: fetched.bytes, apps });
-    });
-    cluster.leader.send_replace(Some((fetched.asked, fetched.leader.clone())));
-    if let Some(trouble) = was_down {
-        let down = now.duration_since(trouble.since).unwrap_or_default();
-        log::info!(member = fetched.member, down:? = down; "Marathon answers again");
-        cluster.recovered.notify_waiters();
-    }
-}
-
-fn all_failed(cluster: &Cluster<'_>, failed: &AllFailed) {
-    cluster.status.send_modify(|status| {
-        count(status, failed.members());
-        if Trouble::note(&mut status.fetch.trouble, &failed.to_string(), SystemTime::now()) {
-            log::warn!(reason:% = failed; "cannot read apps from Marathon; what is served stays as it is");
+        let evidence = Evidence {
+            asked: fetched.asked.into_std(),
+            empty: fetched.answer.apps.is_empty(),
+            serving: !self.book.apps().is_empty(),
+            loss: self.book.loss(asked, &fetched.answer),
+        };
+        match self.guard.judge(evidence, now.into_std()) {
+            Verdict::Hold { until, why } => {
+                self.book.hold(asked, &fetched.answer);
+                report::held(self.cluster, &why);
+                self.next = (Instant::from_std(until), Why::Confirm);
+                self.serve_restored();
+            }
+            verdict => {
+                let vanished = self.book.take_all(asked, fetched.answer);
+                let confirmed = verdict == Verdict::Confirmed;
+                report::believed(self.cluster, confirmed);
+                self.next = (now + pause(self.cluster), Why::Resync);
+                if !confirmed {
+                    self.look_for(&vanished, now);
+                }
+                self.restored = None;
+                if !std::mem::replace(&mut self.live, true) {
+                    self.book.touch();
+                }
+            }
         }
-    });
-}
+    }
 
-fn count(status: &mut SourceStatus, failures: &[MemberError]) {
-    for error in failures {
-        *status.fetch.failed.entry(error.reason.kind()).or_default() += 1;
+    /// A list may lack apps that exist (a proxy cut it, a leader is new), and nothing else would
+    /// bring them back for minutes: Marathon is asked for each of a few, and for all where many are
+    /// missing.
+    fn look_for(&mut self, vanished: &[AppId], now: Instant) {
+        if vanished.len() > FEW {
+            self.next = (now + self.cluster.config.guard.confirm, Why::Confirm);
+            return;
+        }
+        for id in vanished {
+            self.agenda.hint(id, "vanished", true, now.into_std());
+        }
+    }
+
+    /// Publishes what the store remembers, if there is nothing better.
+    fn serve_restored(&mut self) {
+        if let Some(restored) = self.restored.take() {
+            self.live = true;
+            self.book.touch();
+            report::restored(self.cluster, restored.written);
+        }
+    }
+
+    fn led_by(&mut self, fetched: &Fetched) {
+        self.cluster.leader.send_replace(Some((fetched.asked, fetched.leader.clone())));
+        if let Some(leader) = &fetched.leader
+            && self.leader.replace(leader.clone()).is_some_and(|before| before != *leader)
+        {
+            self.guard.shaken(Instant::now().into_std());
+        }
     }
 }
 
@@ -126,3 +308,9 @@ fn pause(cluster: &Cluster<'_>) -> Duration {
 
 /// A Marathon that is back should not have to wait for minutes; one request does not hurt it.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Apps that are asked for one by one after a list that lacks them.
+const FEW: usize = 20;
+
+/// Between two looks at what is remembered of ended tasks.
+const FORGET: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Keeps a stream of events open and turns what comes into wishes to fetch.
+//! Keeps a stream of events open and hands on what they hint at.
 //!
 //! One of the two loops of the Marathon source; `refetch` is the other. Attaches first, then
 //! wishes for a fetch, so that nothing falls between. A stream that is silent, ends or stands
@@ -116,6 +116,7 @@ async fn pump(cluster: &Cluster<'_>, attached: &mut Attached, start: Instant) ->
             Err(too_long) => return End::TooLong(too_long),
         };
         let now = last_byte.into_std();
+        let mut hints = Vec::new();
         cluster.status.send_modify(|status| {
             status.stream.last_byte = Some(now);
             if !events.is_empty() {
@@ -124,11 +125,10 @@ async fn pump(cluster: &Cluster<'_>, attached: &mut Attached, start: Instant) ->
             for event in &events {
                 let meaning = event::meaning(event);
                 *status.stream.events.entry(meaning.kind).or_default() += 1;
-                if meaning.fetch {
-                    cluster.wish(Why::Event(meaning.kind));
-                }
+                hints.extend(meaning.hint);
             }
         });
+        cluster.hint(hints);
         if !proven && !events.is_empty() {
             proven = true;
             works(cluster, attached);

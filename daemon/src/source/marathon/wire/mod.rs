@@ -1,4 +1,4 @@
-//! Marathon's JSON to core types: the answer of `/v2/apps?embed=apps.tasks`, of any Marathon.
+//! Marathon's JSON to core types: the answers of `/v2/apps` and `/v2/apps/{id}`, of any Marathon.
 //!
 //! Called by the Marathon client and by the file source. Fields are read by presence, never by
 //! version, and `null` is the same as absent at every level. Only broken JSON or a missing `apps`
@@ -53,6 +53,9 @@ pub enum WireError {
     /// JSON, but no list of apps.
     #[error("the answer has no `apps` array")]
     NoApps,
+    /// JSON, but not the app that was asked for.
+    #[error("the answer is not about this app")]
+    NotThisApp,
 }
 
 /// Where the list of apps may stand.
@@ -62,6 +65,8 @@ pub enum Envelope {
     Object,
     /// That, or the bare array, as people keep in files.
     ObjectOrArray,
+    /// `{"app":{…}}`, as Marathon answers about one.
+    One,
 }
 
 /// Reads a whole answer. Bytes that are no UTF-8 become U+FFFD, so they cost the label or name
@@ -89,6 +94,23 @@ pub fn read(body: &[u8], envelope: Envelope) -> Result<Answer, WireError> {
         Err(error) if error.is_data() => Err(WireError::NoApps),
         Err(error) => Err(WireError::Syntax(error)),
     }
+}
+
+/// Reads an answer about one app. It holds that app, or none and the reason if it cannot be served.
+///
+/// # Errors
+/// When it is no JSON or about something else.
+pub fn read_one(body: &[u8], id: &AppId) -> Result<Answer, WireError> {
+    let answer = match read(body, Envelope::One) {
+        Err(WireError::NoApps) => return Err(WireError::NotThisApp),
+        other => other?,
+    };
+    let about = |issue: &Issue| issue.app == id.as_str();
+    let other = match answer.apps.keys().next() {
+        Some(found) => found != id,
+        None => answer.issues.is_empty() || !answer.issues.iter().all(about),
+    };
+    if other { Err(WireError::NotThisApp) } else { Ok(answer) }
 }
 
 /// Collects apps while the text is parsed.
@@ -137,8 +159,12 @@ impl<'de> Visitor<'de> for Document<'_> {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
         while let Some(key) = map.next_key::<String>()? {
-            if key == "apps" {
+            if key == "apps" && self.envelope != Envelope::One {
                 map.next_value_seed(Apps(&mut *self.reader))?;
+            } else if key == "app" && self.envelope == Envelope::One && !self.reader.found {
+                let app = map.next_value_seed(Lean::default())?;
+                self.reader.found = app.is_object();
+                self.reader.app(&app);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -149,7 +175,7 @@ impl<'de> Visitor<'de> for Document<'_> {
     fn visit_seq<S: SeqAccess<'de>>(self, seq: S) -> Result<(), S::Error> {
         match self.envelope {
             Envelope::ObjectOrArray => Apps(self.reader).visit_seq(seq),
-            Envelope::Object => Err(S::Error::custom("an array")),
+            Envelope::Object | Envelope::One => Err(S::Error::custom("an array")),
         }
     }
 }
