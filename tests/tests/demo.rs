@@ -26,7 +26,7 @@ fn every_probe_succeeds_and_nothing_is_left_behind() {
         "PUT /v2/apps/wordpress/web-app {\"instances\":5}",
         "answered by 5 tasks of /wordpress/web-app, new ones within ",
         "dies, with redis",
-        "http://192.168.71.168:31002/           503, emptied at once; closed by the next reload",
+        "http://192.168.71.168:31002/           nobody answers; closed by the next reload",
         "/nginx: HAPROXY_0_VHOST: ",
         "http://nginx.example.com/              503, no app has this host name now",
         "http://nginx.example.com/              200 from 1 task of /nginx",

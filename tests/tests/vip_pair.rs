@@ -136,7 +136,7 @@ fn an_upgrade_in_place_is_a_new_process_that_nobody_notices() {
     let resumed = &after["vrrp"]["routers"][0];
     assert_eq!(
         (&resumed["state"], &resumed["reason"]),
-        (&json!("active"), &json!("resumed after an upgrade in place"))
+        (&json!("active"), &json!("goes on where it was before an upgrade or a new configuration"))
     );
     unnoticed(&probes.finish(), &["lb1"]);
     assert_eq!(two.router().unwrap()["counters"]["became_active"], 0);

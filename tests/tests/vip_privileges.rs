@@ -67,7 +67,10 @@ fn an_unprivileged_baton_keeps_its_capabilities_for_itself() {
     assert_eq!(ambient(pid), 0);
     node.signal(Signal::SIGUSR2).unwrap();
     node.until("runs anew", |status| status["started_at"].is_number() && status["started_at"] != started).unwrap();
-    assert_eq!(node.until_state("active").unwrap()["reason"], "resumed after an upgrade in place");
+    assert_eq!(
+        node.until_state("active").unwrap()["reason"],
+        "goes on where it was before an upgrade or a new configuration"
+    );
     assert_eq!((effective(pid), ambient(pid)), (0x0080_7400, 0), "the same, and still for itself");
 }
 

@@ -77,9 +77,8 @@ pub(super) async fn delete(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let asked = stage.cluster.ask(Method::DELETE, "/v2/apps/tomcat", None).await?;
     stage.asked(&asked);
     stage.follow(|_| true).await?;
-    let url = probe::url(BALANCER, TOMCAT.1);
-    let found = probe::status(&url, &[], 503).await;
-    stage.check("port", about(&url, found.map(|()| "503, emptied at once; closed by the next reload".to_owned())));
+    let found = probe::emptied(TOMCAT.1).await;
+    stage.check("port", about(&probe::url(BALANCER, TOMCAT.1), found));
     stage.ask_client(0).await;
     Ok(())
 }

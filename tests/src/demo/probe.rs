@@ -69,6 +69,22 @@ pub(super) async fn greeting(port: u16, app: &str) -> anyhow::Result<String> {
     Ok(format!("a greeting from {app}"))
 }
 
+/// Nobody answers on `port` of the load balancer, whose app was in tcp mode.
+///
+/// # Errors
+/// When somebody does.
+pub(super) async fn emptied(port: u16) -> anyhow::Result<String> {
+    let asked = async {
+        let mut stream = TcpStream::connect((BALANCER, port)).await?;
+        let mut byte = [0];
+        stream.read(&mut byte).await
+    };
+    match tokio::time::timeout(PATIENCE, asked).await.context("neither an answer nor an end")? {
+        Ok(1..) => anyhow::bail!("somebody still answers"),
+        Ok(0) | Err(_) => Ok("nobody answers; closed by the next reload".to_owned()),
+    }
+}
+
 /// `http://` and an address.
 #[must_use]
 pub(super) fn url(host: Ipv4Addr, port: u16) -> String {
