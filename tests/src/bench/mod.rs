@@ -2,7 +2,7 @@
 //!
 //! Called by the `bench` binary. Each suite is a file: [`build`] and [`refetch`] measure in this
 //! process, [`memory`] a process of `baton render`, [`check`] HAProxy's own check, [`traffic`] a whole
-//! load balancer behind a simulated Marathon, [`vip`] what a client loses when the virtual address
+//! load balancer behind a simulated Marathon, `vip` what a client loses when the virtual address
 //! moves. Every loop is bounded; what a suite starts ends with it.
 
 pub mod build;
