@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Builds the packages and a yum repository in dist/: RPMs and SRPMs, signed.
+# usage: rpm/build.sh [DIST]      (or `make rpm`); on Debian, as root for the sources' own apt lists
+#
+# RPM_KEY      name of the key in your gpg keyring to sign with; without it one is made in build/rpm/gnupg
+# RPM_WORK     where it builds (default: build/rpm); what is there already is not fetched or built again
+#
+# On an EL machine the SRPMs build by themselves: rpmbuild --rebuild baton-haproxy-*.src.rpm
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+dist=$(realpath -m "${1:-$root/dist}")
+work=$(realpath -m "${RPM_WORK:-$root/build/rpm}")
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+mkdir -p "$work"/{bin,SOURCES,log}
+lap() { printf 'rpm: %4d s  %s\n' "$SECONDS" "$*" >&2; }
+
+# A step: its output goes to a file, whose end is shown if it fails.
+step() {
+    local name=$1
+    shift
+    if ! "$@" >"$work/log/$name" 2>&1; then
+        tail -30 "$work/log/$name" >&2
+        echo "rpm: $name failed: $work/log/$name" >&2
+        return 1
+    fi
+    lap "$name"
+}
+
+toolchain() {
+    [ -x "$work/venv/bin/cargo-zigbuild" ] || { python3 -m venv "$work/venv" && "$work/venv/bin/pip" -q install -r "$root/rpm/requirements.txt"; }
+    local tool args
+    for tool in cc ar ranlib; do
+        args=$tool
+        [ $tool != cc ] || args='cc -target x86_64-linux-gnu.2.17'
+        printf '#!/bin/sh\nexec %s/venv/bin/python -m ziglang %s "$@"\n' "$work" "$args" >"$work/bin/z$tool"
+        chmod +x "$work/bin/z$tool"
+    done
+    # The C library's stubs are made once; two compilers at the same time would both make them.
+    echo 'int main(void) { return 0; }' >"$work/t.c"
+    "$work/bin/zcc" "$work/t.c" -o "$work/t"
+}
+
+sources() {
+    [ -s "$work/haproxy/versions" ] || "$root/rpm/sources.sh" "$work/haproxy"
+    cp "$work"/haproxy/*.tar "$work/SOURCES/"
+    local pack=(tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@1)
+    "${pack[@]}" -C "$root" -cf "$work/SOURCES/baton-packaging-$version.tar" packaging
+    # What git knows, so that nothing that lies about gets in.
+    git -C "$root" ls-files -z -- . ':!:.ci' | "${pack[@]}" -C "$root" --null -T - --transform "s,^,baton-$version/," --no-recursion \
+        -cf "$work/SOURCES/baton-$version.tar"
+}
+
+vendor() {
+    rm -rf "$work/vendor" && mkdir "$work/vendor"
+    (cd "$root" && cargo vendor --locked --versioned-dirs "$work/vendor/vendor" >"$work/vendor/vendor.toml")
+    sed -i 's,^directory = .*,directory = "vendor",' "$work/vendor/vendor.toml"
+    tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@1 -C "$work/vendor" -cf "$work/SOURCES/baton-$version-vendor.tar" vendor vendor.toml
+}
+
+# rpmbuild as EL's: its macros where this machine lacks them.
+package() {
+    local name=$1
+    shift
+    local macros="$root/rpm/macros.baton"
+    rpm --eval '%{?_unitdir}' | grep -q / || macros="$root/rpm/macros.el $macros"
+    local load=()
+    for file in $macros; do load+=("--load=$file"); done
+    PATH="$work/venv/bin:$PATH" rpmbuild "${load[@]}" --nodeps -ba --define "_topdir $work" --define "_builddir $work/BUILD/$name" \
+        --define "baton_version $version" "$@" "$root/rpm/$name.spec"
+}
+
+haproxy() {
+    local defines=() name found
+    while read -r name found; do defines+=(--define "${name}_version $found"); done <"$work/haproxy/versions"
+    package baton-haproxy "${defines[@]}" --define "baton_cc $work/bin/zcc" --define "baton_ar $work/bin/zar" --define "baton_ranlib $work/bin/zranlib"
+}
+
+daemon() {
+    local target=x86_64-unknown-linux-gnu
+    package baton --define "baton_cargo cargo zigbuild --target $target.2.17" --define "baton_target_dir $work/target" \
+        --define "baton_output $work/target/$target/release"
+}
+
+selinux() {
+    package baton-selinux
+}
+
+key() {
+    if [ -z "${RPM_KEY:-}" ]; then
+        export GNUPGHOME=$work/gnupg RPM_KEY="baton build"
+        if [ ! -d "$GNUPGHOME" ]; then
+            mkdir -m 700 "$GNUPGHOME"
+            # RSA: rpm 4.11 (EL7) knows no Ed25519.
+            printf '%%no-protection\nKey-Type: RSA\nKey-Length: 3072\nName-Real: %s\nExpire-Date: 0\n%%commit\n' "$RPM_KEY" | gpg --batch --gen-key
+        fi
+    fi
+}
+
+sign() {
+    rm -rf "$dist.new" && mkdir -p "$dist.new"/{x86_64,SRPMS}
+    find "$work/RPMS" -name '*.rpm' -exec cp {} "$dist.new/x86_64/" \;
+    cp "$work"/SRPMS/*.src.rpm "$dist.new/SRPMS/"
+    rpmsign --define "_gpg_name $RPM_KEY" --define "__gpg /usr/bin/gpg" --addsign "$dist.new"/*/*.rpm
+    gpg --armor --export "$RPM_KEY" >"$dist.new/RPM-GPG-KEY-baton"
+    gpgconf --kill gpg-agent || true
+    # yum 3 (EL7) reads gzip only.
+    createrepo_c -q --general-compress-type=gz "$dist.new"
+    rm -rf "$dist" && mv "$dist.new" "$dist"
+}
+
+step toolchain toolchain
+step sources sources
+step vendor vendor
+rm -rf "$work/RPMS" "$work/SRPMS" "$work/BUILD"
+mkdir -p "$work/BUILD"/{baton,baton-haproxy,baton-selinux}
+step haproxy haproxy & haproxy=$!
+step daemon daemon & daemon=$!
+failed=0
+wait $haproxy || failed=1
+wait $daemon || failed=1
+[ $failed = 0 ] || exit 1
+step selinux selinux
+key >"$work/log/key" 2>&1
+step sign sign
+ls -l "$dist/x86_64" | awk 'NR > 1 { printf "rpm: %s %d kB\n", $9, $5 / 1024 }' >&2
