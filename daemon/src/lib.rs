@@ -15,4 +15,5 @@ pub mod reconcile;
 pub mod source;
 pub mod status;
 pub mod supervisor;
+pub mod systemd;
 pub mod upgrade;

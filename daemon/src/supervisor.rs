@@ -37,7 +37,7 @@ use crate::reconcile::{Nudge, Reconcile, ReconcileStatus};
 use crate::source::{SourceCommand, SourceStatus};
 use crate::status::{HaproxyReport, seconds};
 use crate::upgrade::Installed;
-use crate::{certs, logging, process};
+use crate::{certs, logging, process, systemd};
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -101,8 +101,13 @@ pub async fn run(config: Config, loader: Loader, ambient: Ambient) -> anyhow::Re
     let token = stop.clone();
     tasks.spawn(async move { ("reconcile", reconcile.run(token).await) });
     let token = stop.clone();
-    let doors = Doors { reloads, vip: vip.clone() };
+    let (doors, told) = (Doors { reloads, vip: vip.clone() }, views.clone());
     tasks.spawn(async move { ("admin", admin::serve(listener, views, doors, token).await) });
+    let token = stop.clone();
+    tasks.spawn(async move {
+        systemd::run(told, token).await;
+        ("systemd", Ok(()))
+    });
     let token = resign.clone();
     tasks.spawn(async move { (VIP, ha.run(token).await) });
     if config.haproxy.manage == Manage::Child {
@@ -115,7 +120,7 @@ pub async fn run(config: Config, loader: Loader, ambient: Ambient) -> anyhow::Re
         });
     }
     log::info!("baton {} runs, HAProxy {}", env!("CARGO_PKG_VERSION"), features.release);
-    notify(&[sd_notify::NotifyState::Ready]);
+    systemd::notify(&[sd_notify::NotifyState::Ready]);
 
     let mut operator = Operator { loader, config, configs, source_commands, nudges };
     let ended = loop {
@@ -140,7 +145,7 @@ pub async fn run(config: Config, loader: Loader, ambient: Ambient) -> anyhow::Re
             }
         }
     };
-    notify(&[sd_notify::NotifyState::Stopping]);
+    systemd::notify(&[sd_notify::NotifyState::Stopping]);
     if ended.is_none() {
         resign.cancel();
         // Every other task goes on until this one has ended.
@@ -320,13 +325,6 @@ fn raise_files(config: &Config) {
     match config.haproxy.maxconn {
         Some(_) => log::error!("HAProxy may refuse to start: {short}"),
         None => log::warn!("HAProxy takes at most about {} connections: {short}", short.have / 2),
-    }
-}
-
-/// Tells systemd, where there is one.
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(why) = sd_notify::notify(states) {
-        log::warn!("systemd cannot be told: {why}");
     }
 }
 

@@ -7,6 +7,7 @@ pub mod check;
 pub mod flags;
 pub mod import;
 pub mod load;
+pub mod manual;
 pub mod reload;
 pub mod render;
 pub mod run;
@@ -47,6 +48,11 @@ enum Command {
     Vip(vip::VipArgs),
     /// Translate another program's configuration
     Import(import::ImportArgs),
+    /// Print a script that completes this command line in a shell
+    Completions(manual::CompletionsArgs),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(manual::ManArgs),
 }
 
 /// Runs the command. `ambient`: what the daemon had before it was withheld from children.
@@ -59,6 +65,8 @@ pub async fn run(cli: Cli, ambient: Ambient) -> ExitCode {
         Command::Reload(args) => reload::run(args).await,
         Command::Vip(args) => vip::run(args).await,
         Command::Import(args) => import::run(args).await,
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
     };
     match ended {
         Ok(code) => code,
