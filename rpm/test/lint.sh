@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# What can be said about the packages without installing them.
+# usage: rpm/test/lint.sh DIST
+#
+# Symbols no newer than glibc 2.17's, rpmlint, units without a complaint and hardened as far as promised.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+dist=$(realpath "$1")
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+bad=0
+fail() { echo "rpm: $*" >&2; bad=1; }
+
+for rpm in "$dist"/x86_64/*.rpm; do
+    mkdir -p "$tmp/root"
+    rpm2cpio "$rpm" | (cd "$tmp/root" && cpio -idum --quiet)
+done
+
+echo "rpm: symbols"
+count=0
+while read -r file; do
+    newest=$(objdump -T "$file" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -1)
+    [ "$(printf '%s\nGLIBC_2.17\n' "$newest" | sort -V | tail -1)" = GLIBC_2.17 ] || fail "${file#"$tmp/root"} needs $newest"
+    needed=$(objdump -p "$file" | awk '$1 == "NEEDED" { print $2 }' | grep -Ev '^(libc\.so\.6|libm\.so\.6|libdl\.so\.2|libpthread\.so\.0|librt\.so\.1|libutil\.so\.1|ld-linux-x86-64\.so\.2)$' || true)
+    [ -z "$needed" ] || fail "${file#"$tmp/root"} needs $(echo $needed)"
+    echo "rpm:   ${file#"$tmp/root"} up to $newest"
+    count=$((count + 1))
+done < <(find "$tmp/root" -type f -perm /111 -exec sh -c 'head -c4 "$1" | grep -q ELF' _ {} \; -print)
+[ "$count" -ge 3 ] || fail "only $count programs found"
+
+echo "rpm: rpmlint"
+rpmlint -c "$here/rpmlint.toml" "$dist"/x86_64/*.rpm >"$tmp/lint" 2>&1 || { cat "$tmp/lint" >&2; fail "rpmlint"; }
+
+echo "rpm: units"
+# verify wants the programs: it looks in the root that is given.
+units="$tmp/root/usr/lib/systemd/system"
+for unit in baton baton-haproxy; do
+    mkdir -p "$units/$unit.service.d"
+    for hardened in no yes; do
+        rm -f "$units/$unit.service.d/hardening.conf"
+        [ $hardened = no ] || cp "$tmp/root/usr/share/baton/hardening/$unit.conf" "$units/$unit.service.d/hardening.conf"
+        said=$(SYSTEMD_UNIT_PATH="$units:" systemd-analyze verify --man=no --recursive-errors=no "$units/$unit.service" 2>&1 | grep -v "is not executable" || true)
+        [ -z "$said" ] || fail "systemd-analyze verify $unit (hardening: $hardened): $said"
+    done
+done
+exposure() {
+    local level
+    level=$(SYSTEMD_UNIT_PATH="$units:" systemd-analyze security --offline=true --no-pager "$units/$1.service" | sed -n 's/.*exposure level for .*: \([0-9.]*\) .*/\1/p')
+    echo "rpm:   $1 exposure $level, promised $2"
+    [ -n "$level" ] && awk "BEGIN { exit !($level <= $2) }" || fail "$1 is exposed by ${level:-?}, more than $2"
+}
+exposure baton 2.5
+exposure baton-haproxy 3.1
+exit $bad
