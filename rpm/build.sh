@@ -46,8 +46,8 @@ sources() {
     local pack=(tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@1)
     "${pack[@]}" -C "$root" -cf "$work/SOURCES/baton-packaging-$version.tar" packaging
     # What git knows, so that nothing that lies about gets in.
-    git -C "$root" ls-files -z -- . ':!:.ci' | "${pack[@]}" -C "$root" --null -T - --transform "s,^,baton-$version/," --no-recursion \
-        -cf "$work/SOURCES/baton-$version.tar"
+    git -C "$root" ls-files -z -- . ':!:.ci' | "${pack[@]}" -C "$root" --no-recursion --null \
+        --transform "s,^,baton-$version/," -cf "$work/SOURCES/baton-$version.tar" -T -
 }
 
 vendor() {
