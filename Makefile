@@ -1,6 +1,6 @@
 # The project's commands. `make check` is quick and changes nothing; `make test` is the whole gate.
 
-.PHONY: check test e2e newer demo bench packages help
+.PHONY: check test e2e newer demo bench rpm test-rpm test-repro packages help
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
@@ -43,6 +43,24 @@ bench: packages ## figures, one a line; ONLY=prefix for some of them
 	@tools/need-cargo
 	@$(CARGO) build --release -p baton -p e2e --bins 1>&2
 	@$(CARGO_TARGET_DIR)/release/bench $(ONLY)
+
+rpm: ## signed RPMs, SRPMs and a yum repository in dist/, on Debian; as root
+	@tools/need-cargo
+	@tools/rpm-packages
+	rpm/build.sh dist
+
+test-rpm: rpm ## the RPMs on booted hosts with a real systemd; as root
+	@tools/rpm-test-packages
+	$(CARGO) build -p e2e --bin marathon-sim
+	rpm/test/lint.sh dist
+	rpm/test/depsolve.sh dist
+	rpm/test/next.sh build/rpm/next-repository
+	SUITE=bookworm rpm/test/pair.sh dist build/rpm/next-repository
+	SUITE=bullseye CGROUP=v1 rpm/test/install.sh dist
+	SUITE=trixie rpm/test/install.sh dist
+
+test-repro: rpm ## builds the RPMs once more elsewhere and compares them bit for bit
+	rpm/test/repro.sh dist
 
 packages: ## Debian packages that tests, demo and benchmarks use
 	@tools/packages

@@ -14,6 +14,8 @@ version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$ro
 mkdir -p "$work"/{bin,SOURCES,log}
 lap() { printf 'rpm: %4d s  %s\n' "$SECONDS" "$*" >&2; }
 
+. "$root/rpm/lib.sh"
+
 # A step: its output goes to a file, whose end is shown if it fails.
 step() {
     local name=$1
@@ -55,45 +57,6 @@ vendor() {
     (cd "$root" && cargo vendor --locked --versioned-dirs "$work/vendor/vendor" >"$work/vendor/vendor.toml")
     sed -i 's,^directory = .*,directory = "vendor",' "$work/vendor/vendor.toml"
     tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@1 -C "$work/vendor" -cf "$work/SOURCES/baton-$version-vendor.tar" vendor vendor.toml
-}
-
-# rpmbuild as EL's: its macros where this machine lacks them.
-package() {
-    local name=$1
-    shift
-    local macros="$root/rpm/macros.baton"
-    rpm --eval '%{?_unitdir}' | grep -q / || macros="$root/rpm/macros.el $macros"
-    local load=()
-    for file in $macros; do load+=("--load=$file"); done
-    PATH="$work/venv/bin:$PATH" rpmbuild "${load[@]}" --nodeps -ba --define "_topdir $work" --define "_builddir $work/BUILD/$name" \
-        --define "baton_version $version" "$@" "$root/rpm/$name.spec"
-}
-
-haproxy() {
-    local defines=() name found
-    while read -r name found; do defines+=(--define "${name}_version $found"); done <"$work/haproxy/versions"
-    package baton-haproxy "${defines[@]}" --define "baton_cc $work/bin/zcc" --define "baton_ar $work/bin/zar" --define "baton_ranlib $work/bin/zranlib"
-}
-
-daemon() {
-    local target=x86_64-unknown-linux-gnu
-    package baton --define "baton_cargo cargo zigbuild --target $target.2.17" --define "baton_target_dir $work/target" \
-        --define "baton_output $work/target/$target/release"
-}
-
-selinux() {
-    package baton-selinux
-}
-
-key() {
-    if [ -z "${RPM_KEY:-}" ]; then
-        export GNUPGHOME=$work/gnupg RPM_KEY="baton build"
-        if [ ! -d "$GNUPGHOME" ]; then
-            mkdir -m 700 "$GNUPGHOME"
-            # RSA: rpm 4.11 (EL7) knows no Ed25519.
-            printf '%%no-protection\nKey-Type: RSA\nKey-Length: 3072\nName-Real: %s\nExpire-Date: 0\n%%commit\n' "$RPM_KEY" | gpg --batch --gen-key
-        fi
-    fi
 }
 
 sign() {

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# The packages on booted hosts: installed from the signed repository, started, served from, erased.
+# usage: rpm/test/install.sh DIST        SUITE, CGROUP, LAB as in hosts.sh
+#
+# One host of a suite; pair.sh has two and what concerns both. Ends with 1 and the line that failed.
+here=$(cd "$(dirname "$0")" && pwd)
+DIST=$(realpath "$1")
+LAB=$(realpath -m "${LAB:-$here/../../build/rpm/lab-${SUITE:-bookworm}-${CGROUP:-v2}}")
+HOSTS=1
+. "$here/hosts.sh"
+. "$here/common.sh"
+
+seed
+hosts_up
+outside_marathon
+say "$SUITE, cgroup $CGROUP: systemd $(on 1 systemctl --version | awk 'NR == 1 { print $2 }'), $(on 1 rpm --version)"
+
+check "an unsigned package is refused" refuses_unsigned
+check "install" on 1 "$DNF install baton"
+check "units without a complaint" quiet_units
+check "users and groups" on 1 'id -nG haproxy | grep -qw baton && test "$(stat -c %U:%G:%a /etc/baton/baton.toml)" = root:baton:640'
+check "the drop-in fits this systemd" on 1 'systemctl cat baton | grep -q "^SystemCallFilter=@system-service"'
+check "HAProxy starts before there is a configuration" on 1 systemctl start baton-haproxy
+check "baton says what is missing, and does not flap" explains_itself
+configure 1 150
+check "check" on 1 baton check
+check "start" on 1 systemctl enable -q --now baton-haproxy baton
+check "traffic" until_answers "http://$NET.1/" Host: web.example.com
+check "the floating address serves" until_answers "http://$VIP/" Host: web.example.com
+check "journal fields" journal_fields
+check "status line" on 1 'systemctl show -p StatusText --value baton | grep -q "apps from http"'
+check "no capability for children" on 1 'grep -q "CapAmb:.*0000000000000000" /proc/$(systemctl show -p MainPID --value baton)/status'
+check "firewalld lets the ports in" on 1 'firewall-cmd -q --query-service=baton-vrrp && firewall-cmd -q --query-service=baton-lb && ! firewall-cmd -q --query-service=baton-admin'
+check "sysctls" on 1 'test "$(sysctl -n net.ipv4.ip_nonlocal_bind)" = 1 && sysctl -n net.ipv4.ip_local_reserved_ports | grep -q 9090-9094'
+check "erase" on 1 "$DNF remove baton baton-haproxy"
+check "nothing is left but state and the edited configuration" leaves_little
+check "install again" on 1 "$DNF install baton && mv /etc/baton/baton.toml.rpmsave /etc/baton/baton.toml && systemctl enable -q --now baton-haproxy baton"
+check "traffic again" until_answers "http://$NET.1/" Host: web.example.com
+ended
