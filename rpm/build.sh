@@ -45,6 +45,7 @@ toolchain() {
 sources() {
     [ -s "$work/haproxy/versions" ] || "$root/rpm/sources.sh" "$work/haproxy"
     cp "$work"/haproxy/*.tar "$work/SOURCES/"
+    cp "$work/haproxy/sources" "$work/SOURCES/sources"
     local pack=(tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@1)
     "${pack[@]}" -C "$root" -cf "$work/SOURCES/baton-packaging-$version.tar" packaging
     # What git knows, so that nothing that lies about gets in.

@@ -35,7 +35,9 @@ pack() {
 }
 
 : >versions.new
+: >sources.new
 grep -v '^#' "$here/versions" | while read -r name version suite; do
+    dsc_name=$name
     # Debian's patch of Lua wants its own headers: the untouched source instead.
     only=()
     [ "$name" != lua5.4 ] || only=(--download-only)
@@ -56,8 +58,11 @@ grep -v '^#' "$here/versions" | while read -r name version suite; do
         mv "$name-$found" unpacked/ 2>/dev/null || mv "$(find . -maxdepth 1 -type d -name "$name-*" | head -1)" "unpacked/$name-$found"
         rm -rf "unpacked/$name-$found/.pc"
     fi
+    dsc=$(ls "${dsc_name}"_*.dsc | tail -1)
+    echo "$name ${dsc#*_}" | sed 's/\.dsc$//' >>sources.new
     pack "$name-$found" "$name-$found.tar"
     echo "$name $found" >>versions.new
 done
 rm -rf unpacked
+mv sources.new sources
 mv versions.new versions
