@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::plain::Plain;
-use vrrp::config::{ChecksumForm, Delivery, Preempt, RouterConfig};
+use vrrp::config::{Preempt, RouterConfig};
 use vrrp::machine::Machine;
 use vrrp::machine::io::{Action, Command, Heard, Input, Link, Phase, Start};
 use vrrp::types::{Centiseconds, Priority, Version, Vrid};
@@ -338,22 +338,11 @@ impl Lan {
 
 impl Host {
     fn new(setup: Setup) -> Self {
+        let vip = "192.0.2.100/24".parse().unwrap();
         let config = RouterConfig {
-            name: "public".to_owned(),
-            interface: "eth0".to_owned(),
-            vrid: Vrid::new(51).unwrap(),
-            version: Version::V3,
-            priority: Priority(setup.priority),
             interval: Centiseconds::new(setup.interval).unwrap(),
-            addresses: vec!["192.0.2.100/24".parse().unwrap()],
-            excluded: Vec::new(),
             preempt: setup.preempt,
-            delivery: Delivery::Multicast,
-            source: None,
-            checksum: ChecksumForm::PseudoHeader,
-            auth_pass: None,
-            virtual_mac: false,
-            group: None,
+            ..RouterConfig::new("public", "eth0", Vrid::new(51).unwrap(), Priority(setup.priority), vec![vip])
         };
         let machine = Router::new(&config, setup.plain);
         Self {
