@@ -107,11 +107,15 @@ pub(crate) struct Host {
     inbox: Vec<Heard>,
     /// Until when the kernel keeps the addresses.
     pub leased_until: Option<u64>,
+    /// Since when it has them, if it does.
+    pub held_since: u64,
     pub adverts: u64,
     pub announcements: u64,
     pub takeovers: u64,
     /// Since when it is Active, alive and not frozen.
     pub active_since: Option<u64>,
+    /// Since when it runs: started, or thawed.
+    pub runs_since: Option<u64>,
     pub finished: bool,
 }
 
@@ -169,6 +173,7 @@ impl Lan {
         let host = &mut self.hosts[index];
         host.machine = Router::new(&host.config, host.setup.plain);
         (host.alive, host.frozen, host.finished) = (true, false, false);
+        host.runs_since = Some(self.now);
         host.inbox.clear();
         self.give(index, Input::Link(Link { up: true, source: Some(address(index)) }));
         self.give(index, Input::Start(start));
@@ -195,6 +200,7 @@ impl Lan {
         }
         self.note(index, "thaws");
         self.hosts[index].frozen = false;
+        self.hosts[index].runs_since = Some(self.now);
         if self.rng.chance(500) {
             self.give(index, Input::Wake);
         }
@@ -288,6 +294,9 @@ impl Lan {
             }
             Action::Hold { lease } => {
                 assert_eq!(lease.subsec_nanos(), 0, "the kernel counts whole seconds");
+                if host.leased_until.is_none() {
+                    host.held_since = self.now;
+                }
                 host.leased_until = Some(self.now + host.real(lease) + slack);
             }
             Action::Drop => host.leased_until = None,
@@ -353,10 +362,12 @@ impl Host {
             frozen: false,
             inbox: Vec::new(),
             leased_until: None,
+            held_since: 0,
             adverts: 0,
             announcements: 0,
             takeovers: 0,
             active_since: None,
+            runs_since: None,
             finished: false,
         }
     }
