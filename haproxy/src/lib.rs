@@ -23,6 +23,7 @@ pub mod liveness;
 pub mod master;
 pub mod model;
 pub mod names;
+pub mod pairs;
 pub mod preflight;
 pub mod reload;
 pub mod render;

@@ -3,14 +3,16 @@
 //! Called by the reconcile loop on a blocking thread, and by `baton render` and `check`. Reads nothing
 //! but what kind of files the apps name.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use haproxy::app::Snapshot;
+use haproxy::app::{AppId, Snapshot};
 use haproxy::bundle::{Bundle, FileName};
-use haproxy::compile::compile;
+use haproxy::compile::Cache;
 use haproxy::issue::Issue;
-use haproxy::model::LbState;
+use haproxy::model::{BackendId, Frontend, LbState};
 use haproxy::render::Renderer;
 
 use crate::config::Config;
@@ -44,6 +46,28 @@ pub struct Built {
     pub issues: Vec<Issue>,
 }
 
+/// What one build leaves for the next: a change costs what it changes.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    compiled: Cache,
+    /// Listeners, and the apps of those whose files would block HAProxy.
+    blocking: Option<(Arc<BTreeMap<BackendId, Frontend>>, BTreeMap<AppId, PathBuf>)>,
+}
+
+impl Kept {
+    /// HAProxy is about to open the files that listeners name: they may be others than before.
+    fn look_again(&mut self) {
+        self.blocking = None;
+    }
+
+    /// Whose files would block HAProxy, by the last look at the files of these listeners.
+    fn blocking(&mut self, state: &LbState) -> &BTreeMap<AppId, PathBuf> {
+        let known = self.blocking.take().filter(|(of, _)| Arc::ptr_eq(of, &state.frontends));
+        let found = known.unwrap_or_else(|| (Arc::clone(&state.frontends), files::blocking(state)));
+        &self.blocking.insert(found).1
+    }
+}
+
 /// What HAProxy is to do.
 pub(super) struct Wanted {
     pub(super) state: LbState,
@@ -57,15 +81,21 @@ impl Builder {
     /// # Errors
     /// When a template fails: no app can cause that.
     pub fn build(&self, snapshot: &Snapshot) -> anyhow::Result<Built> {
-        self.build_without(snapshot, &LeftOut::default())
+        self.build_without(snapshot, &LeftOut::default(), &mut Kept::default())
     }
 
     /// Everything the apps want and that is not left out.
     ///
     /// # Errors
     /// When a template fails: no app can cause that.
-    pub(super) fn build_without(&self, snapshot: &Snapshot, left_out: &LeftOut) -> anyhow::Result<Built> {
-        let Wanted { state, issues } = self.state(snapshot, left_out);
+    pub(super) fn build_without(
+        &self,
+        snapshot: &Snapshot,
+        left_out: &LeftOut,
+        kept: &mut Kept,
+    ) -> anyhow::Result<Built> {
+        kept.look_again();
+        let Wanted { state, issues } = self.state(snapshot, left_out, kept);
         let settings = settings(&self.config, self.purpose, self.abilities);
         let mut draft = self.renderer.render(&state, &settings)?;
         if let Some(pem) = &self.default_cert {
@@ -77,17 +107,17 @@ impl Builder {
     }
 
     /// What HAProxy is to do, without the text that says so.
-    pub(super) fn state(&self, snapshot: &Snapshot, left_out: &LeftOut) -> Wanted {
+    pub(super) fn state(&self, snapshot: &Snapshot, left_out: &LeftOut, kept: &mut Kept) -> Wanted {
         let settings = settings(&self.config, self.purpose, self.abilities);
-        let (state, mut issues) = compile(snapshot, &policy(&self.config, &settings));
+        let (state, mut issues) = kept.compiled.compile(snapshot, &policy(&self.config, &settings));
         let mut state = left_out.apply(state, settings.ipv6, &mut issues);
-        let blocking = files::blocking(&state);
+        let blocking = kept.blocking(&state);
         if !blocking.is_empty() {
-            for (app, path) in &blocking {
+            for (app, path) in blocking {
                 issues.push(Issue::app(app, format!("out of service: {} is no plain file", path.display())));
             }
             issues.sort();
-            state = state.without(&blocking.into_keys().collect());
+            state = state.without(&blocking.keys().cloned().collect());
         }
         Wanted { state, issues }
     }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use haproxy::app::{App, AppId, Snapshot};
 use haproxy::issue::Issue;
@@ -87,7 +88,7 @@ impl LeftOut {
             state = state.without(&apps);
         }
         for (listener, refused) in &self.listeners {
-            let Some(mut frontend) = state.frontends.remove(listener) else { continue };
+            let Some(mut frontend) = Arc::make_mut(&mut state.frontends).remove(listener) else { continue };
             let both = ipv6 && frontend.addr == BindAddr::Any;
             let left = match refused.keys().collect::<Vec<_>>().as_slice() {
                 [Family::V4] if both => Some(Family::V6),
@@ -103,7 +104,7 @@ impl LeftOut {
             issues.push(Issue::app(&frontend.owner.app, problem));
             if let Some(family) = left {
                 narrow(&mut frontend, family);
-                state.frontends.insert(listener.clone(), frontend);
+                Arc::make_mut(&mut state.frontends).insert(listener.clone(), frontend);
             }
         }
         issues.sort();
@@ -163,7 +164,7 @@ mod tests {
             instances: Vec::new(),
             wanted: 0,
         };
-        let snapshot = Snapshot { apps: BTreeMap::from([(app.id.clone(), app)]), ..Snapshot::default() };
+        let snapshot = Snapshot { apps: BTreeMap::from([(app.id.clone(), Arc::new(app))]), ..Snapshot::default() };
         compile(&snapshot, &Policy { groups: Groups::All, ..Policy::default() }).0
     }
 

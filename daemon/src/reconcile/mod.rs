@@ -30,7 +30,7 @@ use crate::certs;
 use crate::config::Config;
 use crate::config::settings::{MASTER_SOCKET, STATS_SOCKET};
 
-use build::{Builder, Built, Wanted};
+use build::{Builder, Built, Kept, Wanted};
 use left_out::LeftOut;
 use live::{Brought, Live};
 pub use report::ReconcileStatus;
@@ -116,6 +116,7 @@ impl Reconcile {
             stop,
             queue: Queue::new(pauses),
             left_out: LeftOut::default(),
+            kept: Kept::default(),
             reporter,
             force: false,
             retry_listeners: None,
@@ -174,6 +175,8 @@ struct Task {
     stop: CancellationToken,
     queue: Queue<Work>,
     left_out: LeftOut,
+    /// What the last build left.
+    kept: Kept,
     reporter: Reporter,
     live: Live,
     /// When the files are to follow what was changed at run time.
@@ -340,20 +343,33 @@ impl Task {
         Ok(Tried::Failed)
     }
 
-    /// Compiling and rendering thousands of apps takes tens of milliseconds: not on this thread.
     async fn build(&mut self, snapshot: &Arc<Snapshot>) -> anyhow::Result<Built> {
-        let (builder, snapshot) = (self.inputs.builder.clone(), snapshot.clone());
-        let left_out = self.left_out.clone();
-        let built = tokio::task::spawn_blocking(move || builder.build_without(&snapshot, &left_out)).await;
-        built.context("build the configuration")?
+        let snapshot = Arc::clone(snapshot);
+        let work = move |builder: &Builder, out: &LeftOut, kept: &mut Kept| builder.build_without(&snapshot, out, kept);
+        self.aside(work).await?
     }
 
     /// As `build`, without the text.
     async fn build_state(&mut self, snapshot: &Arc<Snapshot>) -> anyhow::Result<Wanted> {
-        let (builder, snapshot) = (self.inputs.builder.clone(), snapshot.clone());
-        let left_out = self.left_out.clone();
-        let wanted = tokio::task::spawn_blocking(move || builder.state(&snapshot, &left_out)).await;
-        wanted.context("compile the apps")
+        let snapshot = Arc::clone(snapshot);
+        self.aside(move |builder, left_out, kept| builder.state(&snapshot, left_out, kept)).await
+    }
+
+    /// Compiling and rendering thousands of apps takes tens of milliseconds: not on this thread.
+    async fn aside<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&Builder, &LeftOut, &mut Kept) -> T + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let builder = self.inputs.builder.clone();
+        // Lent; whoever stops waiting ends the loop.
+        let (left_out, mut kept) = (std::mem::take(&mut self.left_out), std::mem::take(&mut self.kept));
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&builder, &left_out, &mut kept);
+            (done, left_out, kept)
+        });
+        let (done, left_out, kept) = done.await.context("build the configuration")?;
+        (self.left_out, self.kept) = (left_out, kept);
+        Ok(done)
     }
 
     /// Leaves out the apps that HAProxy blames; whether there is one that was not left out before.

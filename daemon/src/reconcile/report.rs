@@ -47,6 +47,15 @@ impl Reporter {
 
     /// What the apps want, and what is wrong with them.
     pub(super) fn wanted(&mut self, now: &[Issue], left_out: &LeftOut) {
+        self.status.send_if_modified(|status| {
+            let left_out = left_out.report();
+            let news = status.applied.left_out != left_out;
+            status.applied.left_out = left_out;
+            news
+        });
+        if self.known.iter().eq(now) {
+            return;
+        }
         let issues: BTreeSet<_> = now.iter().cloned().collect();
         for issue in issues.difference(&self.known) {
             let label = issue.label.as_deref().unwrap_or_default();
@@ -56,10 +65,7 @@ impl Reporter {
             log::info!(app = mended.app.as_str(); "no longer: {mended}");
         }
         self.known = issues;
-        self.status.send_modify(|status| {
-            status.issues = now.to_vec();
-            status.applied.left_out = left_out.report();
-        });
+        self.status.send_modify(|status| status.issues = now.to_vec());
     }
 
     /// An attempt ended.

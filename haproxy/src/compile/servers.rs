@@ -15,7 +15,7 @@ use super::Policy;
 use super::ports::ServicePort;
 
 /// The servers of `port`, ordered by host and port.
-pub(super) fn of(port: &ServicePort<'_>, policy: &Policy, issues: &mut Vec<Issue>) -> Vec<Server> {
+pub(super) fn of(port: &ServicePort, policy: &Policy, issues: &mut Vec<Issue>) -> Vec<Server> {
     let gate = policy.health_check && !port.app.checks.is_empty();
     let mut tasks: Vec<(&str, u16, &Instance)> = port
         .app
@@ -64,7 +64,7 @@ fn serves(task: &Instance, gate: bool) -> bool {
 }
 
 /// The index of the port that checks go to, where the label names one that exists.
-fn check_index(port: &ServicePort<'_>, issues: &mut Vec<Issue>) -> Option<usize> {
+fn check_index(port: &ServicePort, issues: &mut Vec<Issue>) -> Option<usize> {
     let index = port.options.check_port_index?;
     if index < port.app.ports.len() {
         return Some(index);

@@ -54,7 +54,7 @@ fn policy() -> Policy {
 
 fn state(apps: Vec<App>, policy: &Policy) -> (LbState, Vec<Issue>) {
     let snapshot =
-        Snapshot { apps: apps.into_iter().map(|app| (app.id.clone(), app)).collect(), ..Snapshot::default() };
+        Snapshot { apps: apps.into_iter().map(|app| (app.id.clone(), Arc::new(app))).collect(), ..Snapshot::default() };
     compile(&snapshot, policy)
 }
 
@@ -183,7 +183,7 @@ fn checks_follow_their_port_and_protocol() {
         let mut app = app("/a", &[1, 2], labels, 1);
         app.checks = vec![check(protocol, target)];
         let (state, _) = state(vec![app], &policy());
-        state.backends.into_values().next().unwrap()
+        Arc::unwrap_or_clone(state.backends.into_values().next().unwrap())
     };
     let http = of(CheckProtocol::Http, CheckTarget::Index(0), &[]).check.unwrap();
     assert_eq!((http.fall, http.interval.as_secs(), http.port), (11, 2, None));

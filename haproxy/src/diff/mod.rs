@@ -13,12 +13,13 @@ mod running;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use crate::features::Features;
 use crate::model::{Admin, Backend, BackendId, HostTable, LbState, Server};
+use crate::pairs::pairs;
 use crate::render::maps::Map;
 use crate::render::{server, view};
 use crate::text::Host;
@@ -133,6 +134,7 @@ impl Steps {
             };
             let now = now.ok_or_else(|| Reason::NewBackend(id.clone()))?;
             let leaving = running.leaving.get(id);
+            // One and the same is equal without a look.
             if now == backend && leaving.is_none() {
                 continue;
             }
@@ -262,6 +264,9 @@ fn routing(running: &Running, wanted: &LbState) -> Result<(), Reason> {
 }
 
 fn frontends(running: &LbState, wanted: &LbState) -> Result<(), Reason> {
+    if Arc::ptr_eq(&running.frontends, &wanted.frontends) {
+        return Ok(());
+    }
     for (id, now, frontend) in pairs(&running.frontends, &wanted.frontends) {
         match (now, frontend) {
             (None, _) => return Err(Reason::NewFrontend(id.clone())),
@@ -273,26 +278,6 @@ fn frontends(running: &LbState, wanted: &LbState) -> Result<(), Reason> {
         }
     }
     Ok(())
-}
-
-/// Every key of either map with what it has in each; one walk over both.
-fn pairs<'a, K: Ord, V>(
-    a: &'a BTreeMap<K, V>,
-    b: &'a BTreeMap<K, V>,
-) -> impl Iterator<Item = (&'a K, Option<&'a V>, Option<&'a V>)> {
-    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
-    std::iter::from_fn(move || {
-        let order = match (a.peek(), b.peek()) {
-            (Some((left, _)), Some((right, _))) => left.cmp(right),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (None, None) => return None,
-        };
-        let left = if order == Ordering::Greater { None } else { a.next() };
-        let right = if order == Ordering::Less { None } else { b.next() };
-        let (key, _) = left.or(right)?;
-        Some((key, left.map(|(_, value)| value), right.map(|(_, value)| value)))
-    })
 }
 
 fn place(backend: &BackendId, server: &Server) -> Place {

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::{MapChange, Op, Place};
 use crate::bundle::MapName;
@@ -98,6 +99,7 @@ impl Running {
     pub fn correct(&mut self, seen: &BTreeMap<String, BTreeMap<String, Seen>>, wanted: &LbState) {
         let nothing = BTreeMap::new();
         for (id, backend) in &mut self.state.backends {
+            let backend = Arc::make_mut(backend);
             let seen = seen.get(id.as_str()).unwrap_or(&nothing);
             let checked = server::is_checked(backend);
             let leaving = self.leaving.remove(id).unwrap_or_default();
@@ -140,7 +142,7 @@ impl Running {
         match op {
             Op::Add { backend, server, .. } => {
                 if let Some(backend) = self.state.backends.get_mut(backend) {
-                    backend.servers.push(server.clone());
+                    Arc::make_mut(backend).servers.push(server.clone());
                 }
             }
             Op::Move { place, addr } => self.change(place, |server| server.addr = *addr),
@@ -167,7 +169,7 @@ impl Running {
 
     /// Changes a server, on its way out or not.
     fn change(&mut self, place: &Place, change: impl FnOnce(&mut Server)) {
-        let here = self.state.backends.get_mut(&place.backend).map(|backend| &mut backend.servers);
+        let here = self.state.backends.get_mut(&place.backend).map(|backend| &mut Arc::make_mut(backend).servers);
         let here = here.and_then(|servers| servers.iter_mut().find(|server| server.name == place.server));
         let leaving = self.leaving.get_mut(&place.backend).and_then(|servers| servers.get_mut(&place.server));
         if let Some(server) = here.or(leaving) {
@@ -179,7 +181,7 @@ impl Running {
     fn leave(&mut self, place: &Place) {
         let Some(backend) = self.state.backends.get_mut(&place.backend) else { return };
         if let Some(at) = backend.servers.iter().position(|server| server.name == place.server) {
-            let server = backend.servers.remove(at);
+            let server = Arc::make_mut(backend).servers.remove(at);
             self.leaving.entry(place.backend.clone()).or_default().insert(place.server.clone(), server);
         }
     }
@@ -191,7 +193,7 @@ impl Running {
             return;
         };
         if let Some(backend) = self.state.backends.get_mut(&place.backend) {
-            backend.servers.push(server);
+            Arc::make_mut(backend).servers.push(server);
         }
         if self.leaving.get(&place.backend).is_some_and(BTreeMap::is_empty) {
             self.leaving.remove(&place.backend);
@@ -201,11 +203,14 @@ impl Running {
 
 /// Makes equal what is no difference in HAProxy, so that the next comparison is quick: the order of
 /// the servers, and what the file does not say.
-fn align(now: &mut Backend, wanted: &Backend) {
+fn align(now: &mut Arc<Backend>, wanted: &Arc<Backend>) {
     let order: BTreeMap<&str, usize> = wanted.servers.iter().map(|s| s.name.as_str()).zip(0..).collect();
-    let mut servers = std::mem::take(&mut now.servers);
+    let mut servers = std::mem::take(&mut Arc::make_mut(now).servers);
     servers.sort_by_key(|server| order.get(server.name.as_str()).copied());
-    *now = Backend { servers, ..wanted.clone() };
+    *now = match servers == wanted.servers {
+        true => Arc::clone(wanted),
+        false => Arc::new(Backend { servers, ..Backend::clone(wanted) }),
+    };
 }
 
 /// A server as HAProxy shows it.

@@ -73,15 +73,15 @@ fn state(backends: impl IntoIterator<Item = (u8, Vec<Server>)>) -> LbState {
             cert: None,
             options: Vec::new(),
         };
-        state.frontends.insert(id(n), frontend);
-        state.backends.insert(id(n), backend(n, servers));
-        state.app_ids.insert(app(n), id(n));
+        Arc::make_mut(&mut state.frontends).insert(id(n), frontend);
+        state.backends.insert(id(n), Arc::new(backend(n, servers)));
+        Arc::make_mut(&mut state.app_ids).insert(app(n), id(n));
     }
     state
 }
 
 fn route(state: &mut LbState, host: &str, path: Option<&str>, to: u8, ignore_case: bool) {
-    let table = state.routes.entry(Host::parse(host).unwrap()).or_default();
+    let table = Arc::make_mut(&mut state.routes).entry(Host::parse(host).unwrap()).or_default();
     table.ignore_case |= ignore_case;
     let path = path.map(|path| PathPrefix::parse(path).unwrap());
     table.routes.push(Route { path, ignore_case, backend: id(to) });
@@ -123,7 +123,7 @@ fn any_wild_state() -> impl Strategy<Value = LbState> {
     let options = (any::<bool>(), 0..5_u8, 0..5_u8, 0..4_u8);
     (any_state(), proptest::collection::vec(options, 4)).prop_map(|(mut state, options)| {
         for (n, (sticky, fixed, checked, there)) in (0..).zip(options) {
-            let backend = state.backends.get_mut(&id(n)).unwrap();
+            let backend = Arc::make_mut(state.backends.get_mut(&id(n)).unwrap());
             backend.sticky = sticky;
             if fixed == 0 {
                 backend.balance = Balance::new(vec![Word::parse("source").unwrap()], false, false);
@@ -259,21 +259,21 @@ fn what_the_runtime_api_cannot_do_is_a_reload_with_its_reason() {
     check(&one, &two, (3, 2), reload(Reason::NewBackend(id(2))));
 
     let mut options = one.clone();
-    options.backends.get_mut(&id(1)).unwrap().hsts = true;
+    Arc::make_mut(options.backends.get_mut(&id(1)).unwrap()).hsts = true;
     check(&one, &options, (3, 2), reload(Reason::BackendOptions(id(1))));
 
     let mut checks = one.clone();
     let check_by_tcp = Check { http: None, interval: Duration::from_secs(2), fall: 3, port: None };
-    checks.backends.get_mut(&id(1)).unwrap().check = Some(check_by_tcp);
+    Arc::make_mut(checks.backends.get_mut(&id(1)).unwrap()).check = Some(check_by_tcp);
     check(&one, &checks, (3, 2), reload(Reason::BackendOptions(id(1))));
 
     let mut silent = one.clone();
-    silent.frontends.clear();
+    Arc::make_mut(&mut silent.frontends).clear();
     check(&silent, &one, (3, 2), reload(Reason::NewFrontend(id(1))));
     check(&one, &silent, (3, 2), reload(Reason::FrontendGone(id(1))));
 
     let mut elsewhere = one.clone();
-    elsewhere.frontends.get_mut(&id(1)).unwrap().port = 1;
+    Arc::make_mut(&mut elsewhere.frontends).get_mut(&id(1)).unwrap().port = 1;
     check(&one, &elsewhere, (3, 2), reload(Reason::FrontendOptions(id(1))));
 
     let (mut wild, mut case) = (one.clone(), one.clone());
@@ -288,7 +288,7 @@ fn what_the_runtime_api_cannot_do_is_a_reload_with_its_reason() {
 fn servers_that_a_release_or_an_algorithm_refuses_are_a_reload() {
     let with = |servers: Vec<Server>, change: fn(&mut Backend)| {
         let mut state = state([(1, servers)]);
-        change(state.backends.get_mut(&id(1)).unwrap());
+        change(Arc::make_mut(state.backends.get_mut(&id(1)).unwrap()));
         state
     };
     let sticky = |servers| with(servers, |backend| backend.sticky = true);

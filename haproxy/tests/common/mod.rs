@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use haproxy::app::{App, AppId, Health, Instance, Networking, Port, Snapshot, TaskState};
@@ -43,7 +44,7 @@ pub(crate) fn policy() -> Policy {
 
 /// The state that `apps` want.
 pub(crate) fn compiled(apps: Vec<App>, policy: &Policy) -> (LbState, Vec<Issue>) {
-    let apps = apps.into_iter().map(|app| (app.id.clone(), app)).collect();
+    let apps = apps.into_iter().map(|app| (app.id.clone(), Arc::new(app))).collect();
     compile(&Snapshot { apps, ..Snapshot::default() }, policy)
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use haproxy::app::{App, AppId, Health, Instance, Networking, TaskState};
@@ -25,7 +26,7 @@ pub struct Moment {
 /// The apps as known now.
 #[derive(Debug, Default)]
 pub struct Book {
-    apps: BTreeMap<AppId, App>,
+    apps: BTreeMap<AppId, Arc<App>>,
     issues: Vec<Issue>,
     /// Moments so far.
     count: u64,
@@ -63,7 +64,7 @@ pub struct Loss {
 
 impl Book {
     /// What the store remembers; none of it is confirmed.
-    pub fn restored(apps: BTreeMap<AppId, App>) -> Self {
+    pub fn restored(apps: BTreeMap<AppId, Arc<App>>) -> Self {
         let unconfirmed = tasks(&apps).map(|task| task.id.clone()).collect();
         Self { apps, unconfirmed, ..Self::default() }
     }
@@ -85,12 +86,12 @@ impl Book {
         let Some(index) = app.instances.iter().position(|instance| instance.id == task) else { return };
         match fate {
             Fate::Ended => {
-                app.instances.remove(index);
+                Arc::make_mut(app).instances.remove(index);
                 self.unconfirmed.remove(task);
                 self.changed = true;
             }
             Fate::Going if app.instances[index].state != TaskState::Killing => {
-                app.instances[index].state = TaskState::Killing;
+                Arc::make_mut(app).instances[index].state = TaskState::Killing;
                 self.changed = true;
             }
             Fate::Going => (),
@@ -131,7 +132,7 @@ impl Book {
         // An answer for every app: singly for some, this one for the rest.
         self.unconfirmed.clear();
         for (id, app) in apps {
-            self.replace(asked, &id, Some(app));
+            self.replace(asked, &id, Some(Arc::unwrap_or_clone(app)));
         }
         let singly = |issue: &Issue| newer.iter().any(|id| id.as_str() == issue.app);
         let kept = self.issues.iter().filter(|issue| singly(issue)).cloned();
@@ -173,7 +174,7 @@ impl Book {
                 self.unconfirmed.insert(task.id.clone());
             }
         }
-        self.drop_reused(answer.apps.values());
+        self.drop_reused(answer.apps.values().map(AsRef::as_ref));
     }
 
     /// Ends what was remembered long enough; gives the apps about whose tasks an answer and an
@@ -191,7 +192,7 @@ impl Book {
     }
 
     /// The apps.
-    pub fn apps(&self) -> &BTreeMap<AppId, App> {
+    pub fn apps(&self) -> &BTreeMap<AppId, Arc<App>> {
         &self.apps
     }
 
@@ -228,7 +229,7 @@ impl Book {
             }
             app
         });
-        if app.as_ref() == self.apps.get(id) {
+        if app.as_ref() == self.apps.get(id).map(AsRef::as_ref) {
             self.confirm(id);
             return;
         }
@@ -240,7 +241,7 @@ impl Book {
             }
             Some(app) => {
                 self.drop_reused(std::iter::once(&app));
-                self.apps.insert(id.clone(), app);
+                self.apps.insert(id.clone(), Arc::new(app));
             }
         }
     }
@@ -293,7 +294,7 @@ impl Book {
             let doubtful = app.instances.iter().filter(|task| self.unconfirmed.contains(&task.id));
             let gone: BTreeSet<_> = doubtful.filter(|task| lost(task)).map(|task| task.id.clone()).collect();
             if !gone.is_empty() {
-                app.instances.retain(|task| !gone.contains(&task.id));
+                Arc::make_mut(app).instances.retain(|task| !gone.contains(&task.id));
                 self.unconfirmed.retain(|task| !gone.contains(task));
                 self.changed = true;
             }
@@ -301,7 +302,7 @@ impl Book {
     }
 }
 
-fn tasks(apps: &BTreeMap<AppId, App>) -> impl Iterator<Item = &Instance> {
+fn tasks(apps: &BTreeMap<AppId, Arc<App>>) -> impl Iterator<Item = &Instance> {
     apps.values().flat_map(|app| &app.instances)
 }
 

@@ -34,7 +34,7 @@ pub(super) fn app(name: &str, tasks: &[&str]) -> App {
 }
 
 fn answer(apps: &[(&str, &[&str])]) -> Answer {
-    let apps = apps.iter().map(|(name, tasks)| (id(name), app(name, tasks)));
+    let apps = apps.iter().map(|(name, tasks)| (id(name), Arc::new(app(name, tasks))));
     Answer { apps: apps.collect(), issues: vec![] }
 }
 
@@ -165,12 +165,12 @@ fn silence_keeps_the_last_verdict_until_the_task_is_gone() {
             let asked = b.ask();
             match all {
                 true => {
-                    let apps = BTreeMap::from([(id("/a"), with(told))]);
+                    let apps = BTreeMap::from([(id("/a"), Arc::new(with(told)))]);
                     drop(b.book.take_all(asked, Answer { apps, issues: vec![] }));
                 }
                 false => drop(b.book.take_app(asked, &id("/a"), Some(with(told)), vec![])),
             }
-            assert_eq!(b.book.apps[&id("/a")], with(want), "{told:?}");
+            assert_eq!(*b.book.apps[&id("/a")], with(want), "{told:?}");
         }
     }
 }

@@ -13,7 +13,10 @@ fn app(members: Value) -> (Option<App>, Vec<String>) {
     let body = json!({"apps": [app, {"id": "/other"}]}).to_string();
     let mut answer = read(body.as_bytes(), Envelope::Object).unwrap();
     assert!(answer.apps.remove(&AppId::parse("/other").unwrap()).is_some(), "another app suffers");
-    (answer.apps.into_values().next(), answer.issues.iter().map(ToString::to_string).collect())
+    (
+        answer.apps.into_values().next().map(Arc::unwrap_or_clone),
+        answer.issues.iter().map(ToString::to_string).collect(),
+    )
 }
 
 fn good(members: Value) -> App {
