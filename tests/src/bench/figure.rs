@@ -20,6 +20,11 @@ impl Figure {
         Self { name: name.into(), value: time.as_secs_f64() * 1_000.0, unit: "ms", versus: None }
     }
 
+    /// A number of something.
+    pub fn count(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
+        Self { name: name.into(), value, unit, versus: None }
+    }
+
     /// A share of one core.
     pub fn percent(name: impl Into<String>, share: f64) -> Self {
         Self { name: name.into(), value: share * 100.0, unit: "%", versus: None }

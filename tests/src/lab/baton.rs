@@ -13,6 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
+use super::leftover;
+
 /// A running daemon.
 pub struct Baton {
     child: Child,
@@ -132,6 +134,25 @@ impl Baton {
     /// Its process id.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// The CPU time that it has used, without its HAProxy.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn cpu_time(&self) -> anyhow::Result<Duration> {
+        Ok(leftover::cpu_time(i32::try_from(self.child.id().context("baton has ended")?)?))
+    }
+
+    /// The most memory that it ever held, in bytes.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn peak_memory(&self) -> anyhow::Result<u64> {
+        let pid = self.child.id().context("baton has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
 
     /// Kills it without warning and starts another one in its place.
