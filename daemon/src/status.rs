@@ -116,6 +116,15 @@ pub struct TroubleReport {
     pub text: String,
 }
 
+/// The certificates.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CertificatesReport {
+    /// How many files HAProxy has of them.
+    pub files: usize,
+    /// What is wrong with which of the operator's files; HAProxy has what they held before, if anything.
+    pub troubles: BTreeMap<String, String>,
+}
+
 /// What the apps became.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AppliedReport {
@@ -143,6 +152,8 @@ pub struct AppliedReport {
     pub pending: bool,
     /// Why the newest wanted configuration does not run.
     pub trouble: Option<TroubleReport>,
+    /// The certificates that HAProxy has.
+    pub certificates: CertificatesReport,
     /// The apps left out because HAProxy or the kernel refuses their part, with the words it said.
     pub left_out: BTreeMap<String, String>,
     /// Frontends of service ports.

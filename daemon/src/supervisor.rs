@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Doors, ReloadRequest, Views};
+use crate::certs::keeper::Keeper;
 use crate::cli::binary;
 use crate::cli::load::Loader;
 use crate::config::origin::Origin;
@@ -33,7 +34,7 @@ use crate::ha::report::VipReport;
 use crate::ha::{self, Ha};
 use crate::privileges::Ambient;
 use crate::reconcile::build::Builder;
-use crate::reconcile::{Nudge, Reconcile, ReconcileStatus};
+use crate::reconcile::{Certs, Nudge, Reconcile, ReconcileStatus};
 use crate::source::{SourceCommand, SourceStatus};
 use crate::status::{HaproxyReport, seconds};
 use crate::upgrade::Installed;
@@ -75,12 +76,16 @@ pub async fn run(config: Config, loader: Loader, ambient: Ambient) -> anyhow::Re
     let ha = Ha::start(config_view.clone(), reconcile_view.clone(), vip_inbox, vip_status).await?;
 
     let socket = config.haproxy.run_dir.join(MASTER_SOCKET);
+    let (cert_paths, watched) = watch::channel(Arc::default());
+    let (cert_changes, changes) = watch::channel(0);
+    let keeper = Keeper::new(binary.clone(), &disk.current_certs());
     let reconcile = Reconcile {
         reloader: Reloader::new(&binary, disk.clone(), &socket, Times::default()),
         builder: builder(&config, &features)?,
         features: features.clone(),
         config: config_view,
         snapshots: snapshot,
+        certs: Certs::new(keeper, cert_paths, changes),
         nudges: nudge_inbox,
         status: reconcile_status,
     };
@@ -100,6 +105,11 @@ pub async fn run(config: Config, loader: Loader, ambient: Ambient) -> anyhow::Re
     });
     let token = stop.clone();
     tasks.spawn(async move { ("reconcile", reconcile.run(token).await) });
+    let token = stop.clone();
+    tasks.spawn(async move {
+        certs::watch::run(watched, cert_changes, token).await;
+        ("certificates", Ok(()))
+    });
     let token = stop.clone();
     let doors = Doors { reloads, vip: vip.clone() };
     tasks.spawn(async move { ("admin", admin::serve(listener, views, doors, token).await) });
@@ -299,13 +309,13 @@ fn builder(config: &Arc<Config>, features: &Features) -> anyhow::Result<Builder>
             "haproxy.hard_stop_after is shorter than haproxy.timeouts.tunnel: a reload may cut off long connections"
         );
     }
-    let default_cert = certs::for_config(config)?;
     Ok(Builder {
         renderer: Arc::new(Renderer::new()?),
         config: config.clone(),
         purpose: Purpose::Drive,
         abilities: Abilities { prometheus: features.prometheus, ipv6: haproxy::preflight::has_ipv6() },
-        default_cert,
+        default_cert: None,
+        certs: None,
     })
 }
 

@@ -101,6 +101,9 @@ fn table(report: &Report, now: f64) -> String {
             applied.runtime, applied.reloads, applied.failures, applied.draining, applied.old_workers
         ),
     ));
+    for (path, why) in &applied.certificates.troubles {
+        rows.push(("certificate", format!("! {path}: {why}")));
+    }
     for (app, said) in &applied.left_out {
         rows.push(("left out", format!("{app}: {said}")));
     }

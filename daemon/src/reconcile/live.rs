@@ -5,10 +5,12 @@
 #![allow(clippy::disallowed_methods, reason = "a shell that reads the clock")]
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use haproxy::bundle::Digest;
-use haproxy::diff::{Op, Plan, Running, diff};
+use haproxy::certs::Certificates;
+use haproxy::diff::{Op, Plan, Running, certificates, certificates_again, diff};
 use haproxy::features::Features;
 use haproxy::model::LbState;
 use haproxy::runtime::drains::Drains;
@@ -28,6 +30,8 @@ pub(super) struct Live {
 struct Current {
     worker: Worker,
     running: Running,
+    /// Its certificates; none where only their names are known.
+    certs: Option<Arc<Certificates>>,
 }
 
 /// What came of a wanted change.
@@ -74,48 +78,70 @@ impl Live {
         self.changed = false;
     }
 
-    /// A worker came up with the file for `state`.
-    pub(super) async fn loaded(&mut self, state: LbState, digest: Digest) {
+    /// A worker came up with the file for `state` and with `certs`.
+    pub(super) async fn loaded(&mut self, state: LbState, certs: Option<&Arc<Certificates>>, digest: Digest) {
         self.forget();
         self.changed = false;
         self.current = self.find(state, digest).await;
+        if let Some(current) = &mut self.current {
+            current.certs = certs.cloned();
+        }
     }
 
     /// The worker was found running the file for `state`; what was changed in it since is put right.
-    pub(super) async fn found(&mut self, state: &LbState, digest: Digest) -> Brought {
+    pub(super) async fn found(
+        &mut self,
+        state: &LbState,
+        certs: Option<&Arc<Certificates>>,
+        digest: Digest,
+    ) -> Brought {
         if self.current.is_some() {
             return Brought::Unchanged;
         }
         self.current = self.find(state.clone(), digest).await;
         match self.read_back(state).await {
-            Ok(()) => self.bring(state).await,
+            Ok(()) => self.bring(state, certs).await,
             Err(why) => self.lost(&why),
         }
     }
 
     async fn find(&self, state: LbState, digest: Digest) -> Option<Current> {
         let worker = self.client.worker().await.ok().filter(|worker| worker.digest == Some(digest))?;
-        Some(Current { worker, running: Running::loaded(state) })
+        Some(Current { worker, running: Running::loaded(state), certs: None })
     }
 
-    /// Brings `wanted` to run, if that needs no reload.
-    pub(super) async fn bring(&mut self, wanted: &LbState) -> Brought {
+    /// Brings `wanted` to run with `certs`, if that needs no reload.
+    pub(super) async fn bring(&mut self, wanted: &LbState, certs: Option<&Arc<Certificates>>) -> Brought {
         let began = Instant::now();
         let Some(current) = &mut self.current else {
             return Brought::NeedsReload("what HAProxy runs is not known".to_owned());
         };
-        let ops = match diff(&current.running, wanted, &self.features) {
-            Plan::Unchanged => return Brought::Unchanged,
-            Plan::Reload { because } => return Brought::NeedsReload(because.to_string()),
-            Plan::Runtime(ops) => ops,
+        let certified = match (&current.certs, certs) {
+            (Some(now), Some(certs)) => certificates(now, certs),
+            (None, Some(certs)) => Ok(certificates_again(certs)),
+            (_, None) => Ok(Vec::new()),
         };
+        let ops = match (certified, diff(&current.running, wanted, &self.features)) {
+            (Err(because), _) | (_, Plan::Reload { because }) => return Brought::NeedsReload(because.to_string()),
+            (Ok(certified), Plan::Unchanged) => certified,
+            (Ok(certified), Plan::Runtime(ops)) => [certified, ops].concat(),
+        };
+        if ops.is_empty() {
+            current.certs = certs.cloned();
+            return Brought::Unchanged;
+        }
         self.changed = true;
         let Err(why) = self.client.apply(&current.worker, &ops).await else {
             current.running.applied(&ops, wanted);
+            current.certs = certs.cloned();
             self.drains.note(&ops, Instant::now());
             return Brought::Applied { ops: ops.len(), took: began.elapsed() };
         };
         log::warn!("changing HAProxy at run time: {}", anyhow::Error::new(why));
+        if ops.iter().any(|op| matches!(op, Op::Cert { .. })) {
+            self.forget();
+            return Brought::NeedsReload("a change of certificates could not be confirmed".to_owned());
+        }
         match self.read_back(wanted).await {
             Ok(()) => self.after_all(wanted, &ops, began),
             Err(why) => self.lost(&why),

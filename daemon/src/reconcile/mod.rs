@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "the shell that schedules reloads reads the clock")]
 
 pub mod build;
+mod certs;
 mod files;
 mod left_out;
 mod live;
@@ -26,11 +27,12 @@ use haproxy::reload::{Outcome, Reloader};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::certs;
+use crate::certs::keeper::Deployed;
 use crate::config::Config;
 use crate::config::settings::{MASTER_SOCKET, STATS_SOCKET};
 
 use build::{Builder, Built, Wanted};
+pub use certs::Certs;
 use left_out::LeftOut;
 use live::{Brought, Live};
 pub use report::ReconcileStatus;
@@ -48,6 +50,8 @@ pub struct Reconcile {
     pub config: watch::Receiver<Arc<Config>>,
     /// The apps.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// The certificates.
+    pub certs: Certs,
     /// Reasons that lie elsewhere.
     pub nudges: mpsc::Receiver<Nudge>,
     /// What operators see.
@@ -69,6 +73,7 @@ enum Event {
     Snapshot,
     Config,
     Nudge(Nudge),
+    Certs,
     RetryListeners,
     RetryApps,
     Due,
@@ -124,14 +129,11 @@ impl Reconcile {
         loop {
             match task.next().await {
                 Event::Stop => return Ok(()),
-                Event::Snapshot => task.changed().await?,
+                Event::Snapshot => task.changed("apps changed").await?,
                 Event::Config => {
                     let config = task.inputs.config.borrow_and_update().clone();
-                    match certs::for_config(&config) {
-                        Ok(cert) => task.inputs.builder.default_cert = cert,
-                        Err(why) => log::error!("the certificate stays as it was: {why:#}"),
-                    }
                     task.inputs.builder.config = config;
+                    task.certificates().await;
                     // What the apps do not say is not compared at run time.
                     task.force = true;
                     task.afresh();
@@ -143,9 +145,15 @@ impl Reconcile {
                     task.want(Work::because("HAProxy started"));
                 }
                 Event::Nudge(Nudge::Force) => {
+                    task.certificates().await;
                     task.force = true;
                     task.afresh();
                     task.want(Work::because("asked for"));
+                }
+                Event::Certs => {
+                    task.certificates().await;
+                    task.left_out.retry_apps();
+                    task.changed("certificates changed").await?;
                 }
                 Event::RetryListeners => {
                     task.retry_listeners = None;
@@ -195,6 +203,7 @@ impl Task {
             Ok(()) = self.inputs.config.changed() => Event::Config,
             Some(nudge) = self.inputs.nudges.recv() => Event::Nudge(nudge),
             Ok(()) = self.inputs.snapshots.changed() => Event::Snapshot,
+            Ok(()) = self.inputs.certs.changes.changed() => Event::Certs,
             () = until(due) => Event::Due,
             () = until(self.files) => Event::Files,
             () = until(self.live.deadline()) => Event::Drains,
@@ -219,24 +228,44 @@ impl Task {
         }
     }
 
-    /// The apps are otherwise: at once, unless something waits that takes longer.
-    async fn changed(&mut self) -> anyhow::Result<()> {
+    /// Apps or certificates are otherwise: at once, unless something waits that takes longer.
+    async fn changed(&mut self, what: &'static str) -> anyhow::Result<()> {
         self.queue.hurry(false, Instant::now());
         if self.queue.is_waiting() || !self.at_run_time().await? {
-            self.want(Work::because("apps changed"));
+            self.want(Work::because(what));
         }
         Ok(())
     }
 
+    /// Reads the certificates again.
+    async fn certificates(&mut self) {
+        let read = self.inputs.certs.read(&self.inputs.builder.config).await;
+        self.deploy(read);
+    }
+
+    /// What HAProxy gets of the certificates from now on.
+    fn deploy(&mut self, read: anyhow::Result<Option<Deployed>>) {
+        match read {
+            Ok(None) => (),
+            Ok(Some(deployed)) => {
+                self.reporter.certificates(&deployed);
+                self.inputs.builder.certs = Some(Arc::new(deployed));
+            }
+            Err(why) => log::error!("the certificates stay as they were: {why:#}"),
+        }
+    }
+
     /// Brings the newest apps to run without a reload; false where that cannot be.
     async fn at_run_time(&mut self) -> anyhow::Result<bool> {
-        if self.force {
-            return Ok(false);
-        }
         let snapshot = self.inputs.snapshots.borrow_and_update().clone();
         self.left_out.forget_changed(&snapshot);
         let wanted = self.build_state(&snapshot).await?;
-        let brought = self.live.bring(&wanted.state).await;
+        let asked = self.inputs.certs.ask(&self.inputs.builder.config, &wanted.state).await;
+        self.deploy(asked);
+        if self.force {
+            return Ok(false);
+        }
+        let brought = self.live.bring(&wanted.state, self.inputs.builder.certificates()).await;
         if let Brought::NeedsReload(because) = &brought {
             log::debug!("a reload: {because}");
             return Ok(false);
@@ -314,10 +343,12 @@ impl Task {
             match &outcome {
                 Outcome::Applied { digest, .. } => {
                     self.files = None;
-                    self.live.loaded(built.state.clone(), *digest).await;
+                    self.live.loaded(built.state.clone(), built.bundle.certs(), *digest).await;
                 }
                 Outcome::Unchanged { digest } => {
-                    if let Brought::NeedsReload(why) = self.live.found(&built.state, *digest).await {
+                    if let Brought::NeedsReload(why) =
+                        self.live.found(&built.state, built.bundle.certs(), *digest).await
+                    {
                         log::info!("a reload, for {why}");
                         self.force = true;
                         continue;

@@ -7,7 +7,8 @@
 use std::fmt::Write as _;
 
 use crate::bundle::MapName;
-use crate::diff::{CertChange, MapChange, Op, Pem, Place};
+use crate::certs::Pem;
+use crate::diff::{CertChange, MapChange, Op, Place};
 use crate::model::{Admin, BackendId, Weight};
 use crate::text;
 

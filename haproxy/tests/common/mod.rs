@@ -66,6 +66,7 @@ pub(crate) fn settings() -> Settings {
         hard_stop_after: s(3_660),
         max_old_workers: 50,
         stats_socket: None,
+        server_state: None,
         timeouts: Timeouts {
             connect: s(3),
             client: s(30),
@@ -80,7 +81,7 @@ pub(crate) fn settings() -> Settings {
         vhosts: Some(Vhosts {
             http: listen(80),
             https: listen(443),
-            certs: vec![word("default.pem")],
+            certs: vec![haproxy::certs::Source::File(word("default.pem"))],
             alpn: word("h2,http/1.1"),
         }),
         app_id: listen(9091),
@@ -92,5 +93,6 @@ pub(crate) fn settings() -> Settings {
         },
         ipv6: true,
         floating: BTreeSet::new(),
+        certs: std::collections::BTreeMap::new(),
     }
 }
