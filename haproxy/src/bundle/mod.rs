@@ -61,8 +61,12 @@ impl Bundle {
     /// # Errors
     /// When the configuration has no [`MARKER`] line.
     pub fn seal(mut draft: Draft) -> Result<Self, NoMarker> {
-        let digest = Digest::of(&draft.config, &draft.maps, &draft);
-        let shape = Digest::of(&shape(&draft.config), &BTreeMap::new(), &draft);
+        let link = draft.certs.as_ref().map(|certs| certs_link(certs.digest()));
+        let certs = link.iter().map(|link| (certs::DIRECTORY, link.as_str()));
+        let files = draft.files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let maps = draft.maps.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let digest = Digest::of(&draft.config, files.clone().chain(maps).chain(certs));
+        let shape = Digest::of(&shape(&draft.config), files);
         draft.config = replace_line(&draft.config, MARKER, &marker(digest)).ok_or(NoMarker)?;
         Ok(Self { draft, digest, shape })
     }
@@ -108,8 +112,9 @@ impl Bundle {
         self.digest
     }
 
-    /// What is left of the bundle without map entries and without the names, addresses and ids of
-    /// servers: where HAProxy accepted one bundle, it accepts every other one of the same shape.
+    /// What is left of the bundle without map entries, without certificates (HAProxy accepted each of
+    /// them before) and without the names, addresses and ids of servers: where HAProxy accepted one
+    /// bundle, it accepts every other one of the same shape.
     pub fn shape(&self) -> Digest {
         self.shape
     }
@@ -141,14 +146,8 @@ impl Digest {
         Some(Self::hash(&replace_line(config, &marker(self), MARKER)?, side_files.iter()))
     }
 
-    /// `maps`, and of `draft` what is neither map nor configuration.
-    fn of(config: &str, maps: &BTreeMap<MapName, String>, draft: &Draft) -> Self {
-        let link = draft.certs.as_ref().map(|certs| certs_link(certs.digest()));
-        let maps = maps.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-        let files = draft.files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-        let certs = link.iter().map(|link| (certs::DIRECTORY, link.as_str()));
-        let all: BTreeMap<_, _> = maps.chain(files).chain(certs).collect();
-        Self::hash(config, all.into_iter())
+    fn of<'a>(config: &str, side_files: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        Self::hash(config, side_files.collect::<BTreeMap<_, _>>().into_iter())
     }
 
     /// The name of a set of files.
