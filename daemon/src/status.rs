@@ -138,8 +138,6 @@ pub struct AppliedReport {
     pub how: Option<String>,
     /// How long that took, in milliseconds, from the check to the confirmation.
     pub took_ms: Option<f64>,
-    /// Workers of earlier configurations that still had connections after the last reload.
-    pub old_workers: usize,
     /// Servers that finish their connections before they go.
     pub draining: usize,
     /// Changes applied at run time since start.
@@ -179,6 +177,21 @@ pub struct HaproxyReport {
     pub restarts: u64,
     /// Why it does not run, and since when.
     pub trouble: Option<TroubleReport>,
+    /// Workers that reloads replaced and that go on for the connections that they have.
+    pub old_workers: Vec<OldWorkerReport>,
+}
+
+/// A worker of an earlier configuration: a whole process.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OldWorkerReport {
+    /// Its process id.
+    pub pid: u32,
+    /// When it was replaced.
+    pub since: f64,
+    /// When HAProxy ends it, whatever it has.
+    pub until: f64,
+    /// Its connections, which are why it is still there; none if it cannot be asked.
+    pub connections: Option<u32>,
 }
 
 /// One issue.

@@ -16,6 +16,7 @@ use haproxy::app::Snapshot;
 use haproxy::child;
 use haproxy::disk::Disk;
 use haproxy::features::Features;
+use haproxy::master::Master;
 use haproxy::reload::{Reloader, Times};
 use haproxy::render::Renderer;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -38,7 +39,7 @@ use crate::reconcile::{Certs, Nudge, Reconcile, ReconcileStatus};
 use crate::source::{SourceCommand, SourceStatus};
 use crate::status::{HaproxyReport, seconds};
 use crate::upgrade::Installed;
-use crate::{certs, logging, process};
+use crate::{certs, logging, process, workers};
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -113,6 +114,12 @@ pub async fn run(config: Config, loader: Loader, ambient: Ambient) -> anyhow::Re
     let token = stop.clone();
     let doors = Doors { reloads, vip: vip.clone() };
     tasks.spawn(async move { ("admin", admin::serve(listener, views, doors, token).await) });
+    let (master, status) = (Master::new(&socket, workers::PATIENCE), haproxy_status.clone());
+    let (configs_seen, token) = (configs.subscribe(), stop.clone());
+    tasks.spawn(async move {
+        workers::run(master, configs_seen, status, token).await;
+        ("workers", Ok(()))
+    });
     let token = resign.clone();
     tasks.spawn(async move { (VIP, ha.run(token).await) });
     if config.haproxy.manage == Manage::Child {

@@ -14,6 +14,7 @@ use haproxy::diff::{Op, Plan, Running, certificates, certificates_again, diff};
 use haproxy::features::Features;
 use haproxy::model::LbState;
 use haproxy::runtime::drains::Drains;
+use haproxy::runtime::lingering::Lingering;
 use haproxy::runtime::{Client, RuntimeError, Worker};
 
 /// The running worker, as far as it is known.
@@ -21,6 +22,7 @@ pub(super) struct Live {
     client: Client,
     features: Features,
     drains: Drains,
+    lingering: Lingering,
     current: Option<Current>,
     /// The worker was changed since it loaded its file.
     changed: bool,
@@ -53,7 +55,8 @@ pub(super) enum Brought {
 impl Live {
     pub(super) fn new(stats: PathBuf, master: PathBuf, features: Features, drain_timeout: Duration) -> Self {
         let client = Client::new(stats, master, PATIENCE);
-        Self { client, features, drains: Drains::new(drain_timeout), current: None, changed: false }
+        let (drains, lingering) = (Drains::new(drain_timeout), Lingering::new(drain_timeout));
+        Self { client, features, drains, lingering, current: None, changed: false }
     }
 
     /// What the worker was loaded with does not say what it runs.
@@ -66,6 +69,11 @@ impl Live {
         self.drains.len()
     }
 
+    /// Whether HAProxy has something of apps that are gone: a listener, an empty backend.
+    pub(super) fn has_retired(&self, wanted: &LbState) -> bool {
+        self.current.as_ref().is_some_and(|current| current.running.retired(wanted) > 0)
+    }
+
     /// Another process may serve now.
     pub(super) fn forget(&mut self) {
         self.current = None;
@@ -75,17 +83,26 @@ impl Live {
     /// HAProxy was started: it runs what its file says.
     pub(super) fn restarted(&mut self) {
         self.forget();
+        self.lingering.forget();
         self.changed = false;
     }
 
     /// A worker came up with the file for `state` and with `certs`.
     pub(super) async fn loaded(&mut self, state: LbState, certs: Option<&Arc<Certificates>>, digest: Digest) {
+        self.leave_behind(&state);
         self.forget();
         self.changed = false;
         self.current = self.find(state, digest).await;
         if let Some(current) = &mut self.current {
             current.certs = certs.cloned();
         }
+    }
+
+    /// The worker of until now ends; who is not in `next` has its time in it.
+    fn leave_behind(&mut self, next: &LbState) {
+        let now = Instant::now();
+        let gone = self.current.iter().flat_map(|current| current.running.lacking(next));
+        self.lingering.reloaded(gone, now);
     }
 
     /// The worker was found running the file for `state`; what was changed in it since is put right.
@@ -99,6 +116,8 @@ impl Live {
             return Brought::Unchanged;
         }
         self.current = self.find(state.clone(), digest).await;
+        // An earlier baton may have left some behind.
+        self.lingering.reloaded([], Instant::now());
         match self.read_back(state).await {
             Ok(()) => self.bring(state, certs).await,
             Err(why) => self.lost(&why),
@@ -135,6 +154,7 @@ impl Live {
             current.running.applied(&ops, wanted);
             current.certs = certs.cloned();
             self.drains.note(&ops, Instant::now());
+            self.lingering.note(&ops, Instant::now());
             return Brought::Applied { ops: ops.len(), took: began.elapsed() };
         };
         log::warn!("changing HAProxy at run time: {}", anyhow::Error::new(why));
@@ -169,13 +189,32 @@ impl Live {
         Ok(())
     }
 
+    /// Ends what goes on in old workers for too long.
+    async fn end_old_sessions(&mut self) {
+        let now = Instant::now();
+        if self.lingering.deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        let due = self.lingering.due(now);
+        match self.client.end_sessions(&due).await {
+            Ok(None) => self.lingering.forget(),
+            Ok(Some(0)) => (),
+            Ok(Some(ended)) => log::info!("ended {ended} sessions with removed servers in old workers"),
+            Err(why) => log::debug!("end sessions in old workers: {why}"),
+        }
+    }
+
     /// When to look after servers on their way out.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.drains.deadline()
+        [self.drains.deadline(), self.lingering.deadline()].into_iter().flatten().min()
     }
 
     /// Looks after them. What fails is tried again: nothing goes to them any more.
     pub(super) async fn tick(&mut self) {
+        self.end_old_sessions().await;
+        if self.drains.deadline().is_none_or(|at| at > Instant::now()) {
+            return;
+        }
         let Some(current) = &mut self.current else { return self.drains.forget() };
         let sessions = match self.client.sessions(&current.worker, &self.drains.backends()).await {
             Ok(sessions) => sessions,

@@ -76,6 +76,7 @@ enum Event {
     Certs,
     RetryListeners,
     RetryApps,
+    Cleanup,
     Due,
     Drains,
     Files,
@@ -125,6 +126,7 @@ impl Reconcile {
             force: false,
             retry_listeners: None,
             retry_apps: None,
+            cleanup: None,
         };
         loop {
             match task.next().await {
@@ -165,6 +167,11 @@ impl Reconcile {
                     task.left_out.retry_apps();
                     task.want(Work::because("trying refused apps again"));
                 }
+                Event::Cleanup => {
+                    task.cleanup = None;
+                    task.force = true;
+                    task.want(Work::because("what deleted apps left behind"));
+                }
                 Event::Due => task.work().await?,
                 Event::Drains => {
                     task.live.tick().await;
@@ -192,6 +199,8 @@ struct Task {
     retry_listeners: Option<Instant>,
     /// When apps that HAProxy refused get another try although they did not change.
     retry_apps: Option<Instant>,
+    /// When a reload closes the ports of deleted apps, which a change at run time leaves open.
+    cleanup: Option<Instant>,
 }
 
 impl Task {
@@ -209,6 +218,7 @@ impl Task {
             () = until(self.live.deadline()) => Event::Drains,
             () = until(self.retry_listeners) => Event::RetryListeners,
             () = until(self.retry_apps) => Event::RetryApps,
+            () = until(self.cleanup) => Event::Cleanup,
         }
     }
 
@@ -275,6 +285,9 @@ impl Task {
         if brought != Brought::Unchanged && self.files.is_none() {
             self.files = Some(Instant::now() + FOLLOW);
         }
+        let after = Duration::from(self.inputs.builder.config.haproxy.cleanup_after);
+        let needed = !after.is_zero() && self.live.has_retired(&wanted.state);
+        schedule(&mut self.cleanup, needed, Instant::now() + after);
         Ok(true)
     }
 
@@ -343,6 +356,7 @@ impl Task {
             match &outcome {
                 Outcome::Applied { digest, .. } => {
                     self.files = None;
+                    self.cleanup = None;
                     self.live.loaded(built.state.clone(), built.bundle.certs(), *digest).await;
                 }
                 Outcome::Unchanged { digest } => {

@@ -104,8 +104,7 @@ impl Reporter {
         self.status.send_modify(|status| {
             let applied = &mut status.applied;
             match outcome {
-                Outcome::Applied { digest, how, took, workers_old, .. } => {
-                    applied.old_workers = *workers_old;
+                Outcome::Applied { digest, how, took, .. } => {
                     applied.digest = Some(digest.to_string());
                     applied.at = Some(seconds(SystemTime::now()));
                     applied.how = Some(how.to_string());

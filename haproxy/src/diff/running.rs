@@ -78,6 +78,18 @@ impl Running {
         })
     }
 
+    /// The servers that `next` has not: those on their way out among them.
+    pub fn lacking<'a>(&'a self, next: &'a LbState) -> impl Iterator<Item = Place> + 'a {
+        let gone = |(id, backend): (&BackendId, &'a Backend)| {
+            let id = id.clone();
+            let kept: BTreeSet<&str> =
+                next.backends.get(&id).into_iter().flat_map(|next| &next.servers).map(|s| s.name.as_str()).collect();
+            let gone = backend.servers.iter().filter(move |server| !kept.contains(server.name.as_str()));
+            gone.map(move |server| Place { backend: id.clone(), server: server.name.clone() })
+        };
+        self.state.backends.iter().flat_map(gone).chain(self.leaving())
+    }
+
     /// How many backends are empty because nobody wants them: a reload would free them.
     pub fn retired(&self, wanted: &LbState) -> usize {
         self.state.backends.keys().filter(|id| !wanted.backends.contains_key(*id)).count()

@@ -71,7 +71,11 @@ impl Master {
     /// # Errors
     /// See [`MasterError`].
     pub(crate) async fn servers(&self) -> Result<String, MasterError> {
-        let command = "@1 show servers state";
+        self.table("@1 show servers state").await
+    }
+
+    /// One command whose answer may be long.
+    pub(crate) async fn table(&self, command: &str) -> Result<String, MasterError> {
         let slow = |_| MasterError::Slow { command: command.to_owned(), limit: self.limit };
         tokio::time::timeout(self.limit, self.exchange(command, MAX_TABLE)).await.map_err(slow)?
     }
