@@ -86,6 +86,7 @@ pub async fn run(config: Config, loader: Loader, ambient: Ambient) -> anyhow::Re
         features: features.clone(),
         config: config_view,
         snapshots: snapshot,
+        source: source_view.clone(),
         certs: Certs::new(keeper, cert_paths, changes),
         nudges: nudge_inbox,
         status: reconcile_status,

@@ -4,13 +4,15 @@
 //! that it does not know; then a reload settles it. Whatever fails is read back, never assumed.
 #![allow(clippy::disallowed_methods, reason = "a shell that reads the clock")]
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use haproxy::app::{Instance, Snapshot};
 use haproxy::bundle::Digest;
 use haproxy::certs::Certificates;
-use haproxy::diff::{Op, Plan, Running, certificates, certificates_again, diff};
+use haproxy::diff::{Op, Place, Plan, Running, certificates, certificates_again, diff};
 use haproxy::features::Features;
 use haproxy::model::LbState;
 use haproxy::runtime::drains::Drains;
@@ -23,6 +25,7 @@ pub(super) struct Live {
     features: Features,
     drains: Drains,
     lingering: Lingering,
+    doubts: Doubts,
     current: Option<Current>,
     /// The worker was changed since it loaded its file.
     changed: bool,
@@ -34,6 +37,15 @@ struct Current {
     running: Running,
     /// Its certificates; none where only their names are known.
     certs: Option<Arc<Certificates>>,
+}
+
+/// Servers that no source vouches for, since HAProxy was started.
+#[derive(Default)]
+struct Doubts {
+    /// Those that were looked at.
+    known: BTreeSet<Place>,
+    /// Those of them that are taken for down until their check passes.
+    down: BTreeSet<Place>,
 }
 
 /// What came of a wanted change.
@@ -56,7 +68,8 @@ impl Live {
     pub(super) fn new(stats: PathBuf, master: PathBuf, features: Features, drain_timeout: Duration) -> Self {
         let client = Client::new(stats, master, PATIENCE);
         let (drains, lingering) = (Drains::new(drain_timeout), Lingering::new(drain_timeout));
-        Self { client, features, drains, lingering, current: None, changed: false }
+        let doubts = Doubts::default();
+        Self { client, features, drains, lingering, doubts, current: None, changed: false }
     }
 
     /// What the worker was loaded with does not say what it runs.
@@ -84,6 +97,7 @@ impl Live {
     pub(super) fn restarted(&mut self) {
         self.forget();
         self.lingering.forget();
+        self.doubts = Doubts::default();
         self.changed = false;
     }
 
@@ -202,6 +216,40 @@ impl Live {
             Ok(Some(ended)) => log::info!("ended {ended} sessions with removed servers in old workers"),
             Err(why) => log::debug!("end sessions in old workers: {why}"),
         }
+    }
+
+    /// The servers of these tasks.
+    pub(super) fn places(&self, snapshot: &Snapshot, tasks: &BTreeSet<String>) -> BTreeSet<Place> {
+        let (Some(current), false) = (&self.current, tasks.is_empty()) else { return BTreeSet::new() };
+        current.running.places(|owner, addr| {
+            let instances = snapshot.apps.get(&owner.app).into_iter().flat_map(|app| &app.instances);
+            let is_at = |task: &Instance| {
+                task.addr == Some(addr.ip()) && task.ports.get(owner.index).copied().flatten() == Some(addr.port())
+            };
+            instances.filter(|task| tasks.contains(&task.id)).any(is_at)
+        })
+    }
+
+    /// Nothing vouches for these servers. If HAProxy was started a moment ago, they serve once their
+    /// check passes; one that is vouched for again does not wait for that. Gives how many wait.
+    pub(super) async fn doubt(&mut self, unconfirmed: &BTreeSet<Place>) -> usize {
+        let Some(current) = &self.current else { return 0 };
+        let new: BTreeSet<Place> = unconfirmed.difference(&self.doubts.known).cloned().collect();
+        if !new.is_empty() && self.client.is_fresh().await {
+            match self.client.doubt(&current.worker, &new).await {
+                Ok(down) => self.doubts.down.extend(down),
+                Err(why) => log::warn!("servers from memory serve unchecked: {why}"),
+            }
+        }
+        self.doubts.known.extend(new);
+        let vouched: BTreeSet<Place> = self.doubts.down.difference(unconfirmed).cloned().collect();
+        if !vouched.is_empty() {
+            match self.client.trust(&current.worker, &vouched).await {
+                Ok(()) => self.doubts.down.retain(|place| !vouched.contains(place)),
+                Err(why) => log::debug!("servers that are vouched for wait for their check: {why}"),
+            }
+        }
+        self.doubts.down.len()
     }
 
     /// When to look after servers on their way out.

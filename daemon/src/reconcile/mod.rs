@@ -13,7 +13,9 @@ mod files;
 mod left_out;
 mod live;
 mod report;
+mod round;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +24,7 @@ use haproxy::app::Snapshot;
 use haproxy::check::Rejected;
 use haproxy::features::Features;
 use haproxy::preflight::Unbindable;
-use haproxy::reload::queue::{Ended, Pauses, Queue};
+use haproxy::reload::queue::{Ended, Queue};
 use haproxy::reload::{Outcome, Reloader};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -31,12 +33,15 @@ use crate::certs::keeper::Deployed;
 use crate::config::Config;
 use crate::config::settings::{MASTER_SOCKET, STATS_SOCKET};
 
+use crate::source::SourceStatus;
+
 use build::{Builder, Built, Wanted};
 pub use certs::Certs;
 use left_out::LeftOut;
 use live::{Brought, Live};
 pub use report::ReconcileStatus;
 use report::Reporter;
+use round::{Work, pauses, schedule, until};
 
 /// What the loop needs, handed over by the supervisor.
 pub struct Reconcile {
@@ -50,6 +55,8 @@ pub struct Reconcile {
     pub config: watch::Receiver<Arc<Config>>,
     /// The apps.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Which of their tasks nothing vouches for.
+    pub source: watch::Receiver<SourceStatus>,
     /// The certificates.
     pub certs: Certs,
     /// Reasons that lie elsewhere.
@@ -74,6 +81,7 @@ enum Event {
     Config,
     Nudge(Nudge),
     Certs,
+    Source,
     RetryListeners,
     RetryApps,
     Cleanup,
@@ -81,27 +89,6 @@ enum Event {
     Drains,
     Files,
     Stop,
-}
-
-/// What is asked of the next round.
-#[derive(Debug, Default, Clone)]
-struct Work {
-    /// Why, for the log.
-    because: Vec<&'static str>,
-}
-
-impl Work {
-    fn because(reason: &'static str) -> Self {
-        Self { because: vec![reason] }
-    }
-
-    /// This and what waited before it.
-    fn and(mut self, displaced: Self) -> Self {
-        self.because.extend(displaced.because);
-        self.because.sort_unstable();
-        self.because.dedup();
-        self
-    }
 }
 
 impl Reconcile {
@@ -127,6 +114,7 @@ impl Reconcile {
             retry_listeners: None,
             retry_apps: None,
             cleanup: None,
+            unconfirmed: Arc::default(),
         };
         loop {
             match task.next().await {
@@ -156,6 +144,12 @@ impl Reconcile {
                     task.certificates().await;
                     task.left_out.retry_apps();
                     task.changed("certificates changed").await?;
+                }
+                Event::Source => {
+                    let unconfirmed = task.inputs.source.borrow_and_update().unconfirmed.clone();
+                    if std::mem::replace(&mut task.unconfirmed, unconfirmed.clone()) != unconfirmed {
+                        task.doubt().await;
+                    }
                 }
                 Event::RetryListeners => {
                     task.retry_listeners = None;
@@ -201,6 +195,8 @@ struct Task {
     retry_apps: Option<Instant>,
     /// When a reload closes the ports of deleted apps, which a change at run time leaves open.
     cleanup: Option<Instant>,
+    /// The tasks that nothing vouches for.
+    unconfirmed: Arc<BTreeSet<String>>,
 }
 
 impl Task {
@@ -213,6 +209,7 @@ impl Task {
             Some(nudge) = self.inputs.nudges.recv() => Event::Nudge(nudge),
             Ok(()) = self.inputs.snapshots.changed() => Event::Snapshot,
             Ok(()) = self.inputs.certs.changes.changed() => Event::Certs,
+            Ok(()) = self.inputs.source.changed() => Event::Source,
             () = until(due) => Event::Due,
             () = until(self.files) => Event::Files,
             () = until(self.live.deadline()) => Event::Drains,
@@ -245,6 +242,16 @@ impl Task {
             self.want(Work::because(what));
         }
         Ok(())
+    }
+
+    /// Servers from memory wait for a check.
+    async fn doubt(&mut self) {
+        let snapshot = self.inputs.snapshots.borrow().clone();
+        let places = self.live.places(&snapshot, &self.unconfirmed);
+        let waiting = self.live.doubt(&places).await;
+        if waiting > 0 {
+            log::info!("{waiting} servers from memory wait for HAProxy's check of them");
+        }
     }
 
     /// Reads the certificates again.
@@ -324,6 +331,9 @@ impl Task {
                 self.queue.ended(Ended::Badly, now);
                 self.queue.again(work, now);
             }
+        }
+        if !self.unconfirmed.is_empty() {
+            self.doubt().await;
         }
         schedule(&mut self.retry_listeners, self.left_out.has_listeners(), now + RETRY_LISTENERS);
         schedule(&mut self.retry_apps, self.left_out.has_apps(), now + RETRY_APPS);
@@ -439,27 +449,6 @@ enum Tried {
     Nothing,
     /// It did not work out, and may yet.
     Failed,
-}
-
-/// Sets a timer where there is need of one and none runs, and ends it where there is none.
-fn schedule(timer: &mut Option<Instant>, needed: bool, at: Instant) {
-    *timer = needed.then(|| timer.unwrap_or(at));
-}
-
-async fn until(when: Option<Instant>) {
-    match when {
-        Some(when) => tokio::time::sleep_until(when.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn pauses(config: &Config) -> Pauses {
-    Pauses {
-        settle: config.haproxy.settle.into(),
-        settle_max: Duration::from(config.haproxy.settle) * 5,
-        spacing: config.haproxy.min_reload_spacing.into(),
-        ..Pauses::default()
-    }
 }
 
 /// HAProxy names one to four culprits at a time.

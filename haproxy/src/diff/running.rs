@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 use super::{MapChange, Op, Place};
 use crate::bundle::MapName;
-use crate::model::{Admin, Backend, BackendId, LbState, Server, Weight};
+use crate::model::{Admin, Backend, BackendId, LbState, Owner, Server, Weight};
 use crate::render::maps::Map;
 use crate::render::server;
 use crate::text::Host;
@@ -88,6 +88,16 @@ impl Running {
             gone.map(move |server| Place { backend: id.clone(), server: server.name.clone() })
         };
         self.state.backends.iter().flat_map(gone).chain(self.leaving())
+    }
+
+    /// The servers that `is_one` says so of, by whose they are and where.
+    pub fn places(&self, is_one: impl Fn(&Owner, SocketAddr) -> bool) -> BTreeSet<Place> {
+        let mut places = BTreeSet::new();
+        for (id, backend) in &self.state.backends {
+            let servers = backend.servers.iter().filter(|server| is_one(&backend.owner, server.addr));
+            places.extend(servers.map(|server| Place { backend: id.clone(), server: server.name.clone() }));
+        }
+        places
     }
 
     /// How many backends are empty because nobody wants them: a reload would free them.

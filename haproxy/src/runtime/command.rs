@@ -124,6 +124,11 @@ impl Command {
         commands
     }
 
+    /// Takes a server for `up` or `down`, until its check finds otherwise.
+    pub(super) fn health(place: &Place, health: &str) -> Self {
+        Self::silent(format!("set server {place} health {health}"))
+    }
+
     /// Deletes a server in maintenance.
     pub(super) fn delete(place: &Place) -> Self {
         Self::new(format!("del server {place}"), Expect::Words("Server deleted."))

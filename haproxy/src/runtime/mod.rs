@@ -39,6 +39,7 @@
 
 mod command;
 mod connection;
+mod doubt;
 pub mod drains;
 mod error;
 pub mod lingering;
