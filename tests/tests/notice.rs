@@ -109,3 +109,26 @@ fn what_changes_while_haproxy_reloads_reaches_the_new_worker() {
         assert_eq!(answering(WEB, 3).await, tasks, "and stays so");
     });
 }
+
+#[test]
+fn the_port_of_a_deleted_app_is_closed_after_a_while() {
+    on_a_host(&[], || async {
+        let sim = Sim::start(Config::for_test(Personality::V1_8)).await.unwrap();
+        let baton = Baton::start(&(following(&sim) + "cleanup_after = \"1s\"\n"), &[]).await.unwrap();
+        sim.post_app(&app("/web", 10_001, &[], 1)).unwrap();
+        sim.post_app(&app("/gone", 10_002, &[], 1)).unwrap();
+        assert_eq!(answering("http://127.0.0.1:10002/", 1).await.len(), 1);
+        let both = |status: &Value| status["applied"]["frontends"] == 2 && status["applied"]["pending"] == false;
+        let status = baton.until("both", both).await.unwrap();
+        let reloads = status["applied"]["reloads"].as_u64().unwrap();
+        sim.delete_app("/gone").unwrap();
+        let status = baton.until("emptied", |status| status["applied"]["backends"] == 1).await.unwrap();
+        assert_eq!(status["applied"]["reloads"], reloads, "at run time first");
+        baton.until("one reload", |status| status["applied"]["reloads"] == reloads + 1).await.unwrap();
+        assert!(std::net::TcpStream::connect("127.0.0.1:10002").is_err(), "refused:\n{}", baton.log());
+        assert_eq!(answering(WEB, 1).await.len(), 1);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let status = baton.status().await.unwrap();
+        assert_eq!(status["applied"]["reloads"], reloads + 1, "once");
+    });
+}

@@ -79,7 +79,8 @@ fn table(report: &Report, now: f64) -> String {
     rows.extend(haproxy.trouble.iter().map(|trouble| ("", trouble_line(trouble, now))));
 
     for old in &haproxy.old_workers {
-        let why = old.connections.map_or("does not answer".to_owned(), |count| format!("{count} connections open"));
+        let why =
+            old.connections.map_or_else(|| "does not answer".to_owned(), |count| format!("{count} connections open"));
         let (since, left) = (span(now - old.since), span(old.until - now));
         rows.push(("old worker", format!("pid {}, replaced {since} ago: {why}, ends within {left}", old.pid)));
     }

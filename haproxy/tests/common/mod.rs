@@ -93,6 +93,6 @@ pub(crate) fn settings() -> Settings {
         },
         ipv6: true,
         floating: BTreeSet::new(),
-        certs: std::collections::BTreeMap::new(),
+        certs: BTreeMap::new(),
     }
 }
