@@ -10,11 +10,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use haproxy::app::{AppId, Snapshot};
 use haproxy::bundle::{Bundle, FileName};
+use haproxy::certs::Certificates;
 use haproxy::compile::Cache;
 use haproxy::issue::Issue;
 use haproxy::model::{BackendId, Frontend, LbState};
 use haproxy::render::Renderer;
 
+use crate::certs::keeper::Deployed;
 use crate::config::Config;
 use crate::config::settings::{Abilities, DEFAULT_CERT, Purpose, policy, settings};
 
@@ -34,6 +36,8 @@ pub struct Builder {
     pub abilities: Abilities,
     /// The self-signed certificate, where it is needed.
     pub default_cert: Option<Arc<str>>,
+    /// What HAProxy gets of the certificates, where it is driven; else it reads the files themselves.
+    pub certs: Option<Arc<Deployed>>,
 }
 
 /// A build's result.
@@ -76,6 +80,11 @@ pub(super) struct Wanted {
 }
 
 impl Builder {
+    /// What HAProxy gets of the certificates.
+    pub(super) fn certificates(&self) -> Option<&Arc<Certificates>> {
+        self.certs.as_ref().map(|deployed| &deployed.certificates)
+    }
+
     /// Everything the apps want.
     ///
     /// # Errors
@@ -96,9 +105,16 @@ impl Builder {
     ) -> anyhow::Result<Built> {
         kept.look_again();
         let Wanted { state, issues } = self.state(snapshot, left_out, kept);
-        let settings = settings(&self.config, self.purpose, self.abilities);
+        let mut settings = settings(&self.config, self.purpose, self.abilities);
+        if let Some(deployed) = &self.certs {
+            settings.certs.clone_from(&deployed.apps);
+            if let (Some(vhosts), Some(list)) = (&mut settings.vhosts, &deployed.hosts) {
+                vhosts.certs = vec![list.clone()];
+            }
+        }
         let mut draft = self.renderer.render(&state, &settings)?;
-        if let Some(pem) = &self.default_cert {
+        draft.certs = self.certs.as_ref().map(|deployed| Arc::clone(&deployed.certificates));
+        if let (Some(pem), None) = (&self.default_cert, &self.certs) {
             let name = FileName::parse(DEFAULT_CERT).context("name the default certificate")?;
             draft.files.insert(name, pem.to_string());
         }

@@ -8,11 +8,14 @@
 #![allow(clippy::disallowed_methods, reason = "the shell that schedules reloads reads the clock")]
 
 pub mod build;
+mod certs;
 mod files;
 mod left_out;
 mod live;
 mod report;
+mod round;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,20 +24,24 @@ use haproxy::app::Snapshot;
 use haproxy::check::Rejected;
 use haproxy::features::Features;
 use haproxy::preflight::Unbindable;
-use haproxy::reload::queue::{Ended, Pauses, Queue};
+use haproxy::reload::queue::{Ended, Queue};
 use haproxy::reload::{Outcome, Reloader};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::certs;
+use crate::certs::keeper::Deployed;
 use crate::config::Config;
 use crate::config::settings::{MASTER_SOCKET, STATS_SOCKET};
 
+use crate::source::SourceStatus;
+
 use build::{Builder, Built, Kept, Wanted};
+pub use certs::Certs;
 use left_out::LeftOut;
 use live::{Brought, Live};
 pub use report::ReconcileStatus;
 use report::Reporter;
+use round::{Work, pauses, schedule, until};
 
 /// What the loop needs, handed over by the supervisor.
 pub struct Reconcile {
@@ -48,6 +55,10 @@ pub struct Reconcile {
     pub config: watch::Receiver<Arc<Config>>,
     /// The apps.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Which of their tasks nothing vouches for.
+    pub source: watch::Receiver<SourceStatus>,
+    /// The certificates.
+    pub certs: Certs,
     /// Reasons that lie elsewhere.
     pub nudges: mpsc::Receiver<Nudge>,
     /// What operators see.
@@ -69,33 +80,15 @@ enum Event {
     Snapshot,
     Config,
     Nudge(Nudge),
+    Certs,
+    Source,
     RetryListeners,
     RetryApps,
+    Cleanup,
     Due,
     Drains,
     Files,
     Stop,
-}
-
-/// What is asked of the next round.
-#[derive(Debug, Default, Clone)]
-struct Work {
-    /// Why, for the log.
-    because: Vec<&'static str>,
-}
-
-impl Work {
-    fn because(reason: &'static str) -> Self {
-        Self { because: vec![reason] }
-    }
-
-    /// This and what waited before it.
-    fn and(mut self, displaced: Self) -> Self {
-        self.because.extend(displaced.because);
-        self.because.sort_unstable();
-        self.because.dedup();
-        self
-    }
 }
 
 impl Reconcile {
@@ -121,18 +114,17 @@ impl Reconcile {
             force: false,
             retry_listeners: None,
             retry_apps: None,
+            cleanup: None,
+            unconfirmed: Arc::default(),
         };
         loop {
             match task.next().await {
                 Event::Stop => return Ok(()),
-                Event::Snapshot => task.changed().await?,
+                Event::Snapshot => task.changed("apps changed").await?,
                 Event::Config => {
                     let config = task.inputs.config.borrow_and_update().clone();
-                    match certs::for_config(&config) {
-                        Ok(cert) => task.inputs.builder.default_cert = cert,
-                        Err(why) => log::error!("the certificate stays as it was: {why:#}"),
-                    }
                     task.inputs.builder.config = config;
+                    task.certificates().await;
                     // What the apps do not say is not compared at run time.
                     task.force = true;
                     task.afresh();
@@ -144,9 +136,21 @@ impl Reconcile {
                     task.want(Work::because("HAProxy started"));
                 }
                 Event::Nudge(Nudge::Force) => {
+                    task.certificates().await;
                     task.force = true;
                     task.afresh();
                     task.want(Work::because("asked for"));
+                }
+                Event::Certs => {
+                    task.certificates().await;
+                    task.left_out.retry_apps();
+                    task.changed("certificates changed").await?;
+                }
+                Event::Source => {
+                    let unconfirmed = task.inputs.source.borrow_and_update().unconfirmed.clone();
+                    if std::mem::replace(&mut task.unconfirmed, unconfirmed.clone()) != unconfirmed {
+                        task.doubt().await;
+                    }
                 }
                 Event::RetryListeners => {
                     task.retry_listeners = None;
@@ -157,6 +161,11 @@ impl Reconcile {
                     task.retry_apps = None;
                     task.left_out.retry_apps();
                     task.want(Work::because("trying refused apps again"));
+                }
+                Event::Cleanup => {
+                    task.cleanup = None;
+                    task.force = true;
+                    task.want(Work::because("what deleted apps left behind"));
                 }
                 Event::Due => task.work().await?,
                 Event::Drains => {
@@ -187,6 +196,10 @@ struct Task {
     retry_listeners: Option<Instant>,
     /// When apps that HAProxy refused get another try although they did not change.
     retry_apps: Option<Instant>,
+    /// When a reload closes the ports of deleted apps, which a change at run time leaves open.
+    cleanup: Option<Instant>,
+    /// The tasks that nothing vouches for.
+    unconfirmed: Arc<BTreeSet<String>>,
 }
 
 impl Task {
@@ -198,11 +211,14 @@ impl Task {
             Ok(()) = self.inputs.config.changed() => Event::Config,
             Some(nudge) = self.inputs.nudges.recv() => Event::Nudge(nudge),
             Ok(()) = self.inputs.snapshots.changed() => Event::Snapshot,
+            Ok(()) = self.inputs.certs.changes.changed() => Event::Certs,
+            Ok(()) = self.inputs.source.changed() => Event::Source,
             () = until(due) => Event::Due,
             () = until(self.files) => Event::Files,
             () = until(self.live.deadline()) => Event::Drains,
             () = until(self.retry_listeners) => Event::RetryListeners,
             () = until(self.retry_apps) => Event::RetryApps,
+            () = until(self.cleanup) => Event::Cleanup,
         }
     }
 
@@ -222,24 +238,54 @@ impl Task {
         }
     }
 
-    /// The apps are otherwise: at once, unless something waits that takes longer.
-    async fn changed(&mut self) -> anyhow::Result<()> {
+    /// Apps or certificates are otherwise: at once, unless something waits that takes longer.
+    async fn changed(&mut self, what: &'static str) -> anyhow::Result<()> {
         self.queue.hurry(false, Instant::now());
         if self.queue.is_waiting() || !self.at_run_time().await? {
-            self.want(Work::because("apps changed"));
+            self.want(Work::because(what));
         }
         Ok(())
     }
 
+    /// Servers from memory wait for a check.
+    async fn doubt(&mut self) {
+        let snapshot = self.inputs.snapshots.borrow().clone();
+        let places = self.live.places(&snapshot, &self.unconfirmed);
+        let waiting = self.live.doubt(&places).await;
+        if waiting > 0 {
+            log::info!("{waiting} servers from memory wait for HAProxy's check of them");
+        }
+    }
+
+    /// Reads the certificates again.
+    async fn certificates(&mut self) {
+        let read = self.inputs.certs.read(&self.inputs.builder.config).await;
+        self.deploy(read);
+    }
+
+    /// What HAProxy gets of the certificates from now on.
+    fn deploy(&mut self, read: anyhow::Result<Option<Deployed>>) {
+        match read {
+            Ok(None) => (),
+            Ok(Some(deployed)) => {
+                self.reporter.certificates(&deployed);
+                self.inputs.builder.certs = Some(Arc::new(deployed));
+            }
+            Err(why) => log::error!("the certificates stay as they were: {why:#}"),
+        }
+    }
+
     /// Brings the newest apps to run without a reload; false where that cannot be.
     async fn at_run_time(&mut self) -> anyhow::Result<bool> {
-        if self.force {
-            return Ok(false);
-        }
         let snapshot = self.inputs.snapshots.borrow_and_update().clone();
         self.left_out.forget_changed(&snapshot);
         let wanted = self.build_state(&snapshot).await?;
-        let brought = self.live.bring(&wanted.state).await;
+        let asked = self.inputs.certs.ask(&self.inputs.builder.config, &wanted.state).await;
+        self.deploy(asked);
+        if self.force {
+            return Ok(false);
+        }
+        let brought = self.live.bring(&wanted.state, self.inputs.builder.certificates()).await;
         if let Brought::NeedsReload(because) = &brought {
             log::debug!("a reload: {because}");
             return Ok(false);
@@ -249,6 +295,9 @@ impl Task {
         if brought != Brought::Unchanged && self.files.is_none() {
             self.files = Some(Instant::now() + FOLLOW);
         }
+        let after = Duration::from(self.inputs.builder.config.haproxy.cleanup_after);
+        let needed = !after.is_zero() && self.live.has_retired(&wanted.state);
+        schedule(&mut self.cleanup, needed, Instant::now() + after);
         Ok(true)
     }
 
@@ -286,6 +335,9 @@ impl Task {
                 self.queue.again(work, now);
             }
         }
+        if !self.unconfirmed.is_empty() {
+            self.doubt().await;
+        }
         schedule(&mut self.retry_listeners, self.left_out.has_listeners(), now + RETRY_LISTENERS);
         schedule(&mut self.retry_apps, self.left_out.has_apps(), now + RETRY_APPS);
         Ok(())
@@ -317,10 +369,13 @@ impl Task {
             match &outcome {
                 Outcome::Applied { digest, .. } => {
                     self.files = None;
-                    self.live.loaded(built.state.clone(), *digest).await;
+                    self.cleanup = None;
+                    self.live.loaded(built.state.clone(), built.bundle.certs(), *digest).await;
                 }
                 Outcome::Unchanged { digest } => {
-                    if let Brought::NeedsReload(why) = self.live.found(&built.state, *digest).await {
+                    if let Brought::NeedsReload(why) =
+                        self.live.found(&built.state, built.bundle.certs(), *digest).await
+                    {
                         log::info!("a reload, for {why}");
                         self.force = true;
                         continue;
@@ -410,27 +465,6 @@ enum Tried {
     Nothing,
     /// It did not work out, and may yet.
     Failed,
-}
-
-/// Sets a timer where there is need of one and none runs, and ends it where there is none.
-fn schedule(timer: &mut Option<Instant>, needed: bool, at: Instant) {
-    *timer = needed.then(|| timer.unwrap_or(at));
-}
-
-async fn until(when: Option<Instant>) {
-    match when {
-        Some(when) => tokio::time::sleep_until(when.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn pauses(config: &Config) -> Pauses {
-    Pauses {
-        settle: config.haproxy.settle.into(),
-        settle_max: Duration::from(config.haproxy.settle) * 5,
-        spacing: config.haproxy.min_reload_spacing.into(),
-        ..Pauses::default()
-    }
 }
 
 /// HAProxy names one to four culprits at a time.

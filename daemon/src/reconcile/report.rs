@@ -13,6 +13,7 @@ use haproxy::model::LbState;
 use haproxy::reload::{How, Outcome};
 use tokio::sync::watch;
 
+use crate::certs::keeper::Deployed;
 use crate::status::{AppliedReport, TroubleReport, millis, seconds};
 
 use super::build::Built;
@@ -38,6 +39,22 @@ pub(super) struct Reporter {
 impl Reporter {
     pub(super) fn new(status: watch::Sender<ReconcileStatus>) -> Self {
         Self { status, known: BTreeSet::new() }
+    }
+
+    /// What HAProxy gets of the certificates.
+    pub(super) fn certificates(&self, deployed: &Deployed) {
+        self.status.send_modify(|status| {
+            let report = &mut status.applied.certificates;
+            let known = std::mem::take(&mut report.troubles);
+            for (path, why) in deployed.troubles.iter().filter(|(path, why)| known.get(*path) != Some(why)) {
+                log::error!("certificate {path}: {why}");
+            }
+            for path in known.keys().filter(|path| !deployed.troubles.contains_key(*path)) {
+                log::info!("certificate {path} is in order again");
+            }
+            report.troubles.clone_from(&deployed.troubles);
+            report.files = deployed.certificates.files().len();
+        });
     }
 
     /// Something newer is wanted.
@@ -71,9 +88,12 @@ impl Reporter {
     /// An attempt ended.
     pub(super) fn ended(&self, outcome: &Outcome, built: &Built, snapshot: &Snapshot, reasons: &str) {
         match outcome {
-            Outcome::Applied { digest, how, took, warnings, workers_old, unsaved } => {
+            Outcome::Applied { digest, how, took, warnings, workers_old, untold, unsaved } => {
                 if let Some(why) = unsaved {
                     log::error!("applied, but a start of HAProxy would take an earlier configuration: {why}");
+                }
+                if let Some(why) = untold {
+                    log::warn!("the new worker was not told which servers are down: {why}");
                 }
                 for warning in warnings {
                     log::warn!("HAProxy warns: {warning}");
@@ -90,8 +110,7 @@ impl Reporter {
         self.status.send_modify(|status| {
             let applied = &mut status.applied;
             match outcome {
-                Outcome::Applied { digest, how, took, workers_old, .. } => {
-                    applied.old_workers = *workers_old;
+                Outcome::Applied { digest, how, took, .. } => {
                     applied.digest = Some(digest.to_string());
                     applied.at = Some(seconds(SystemTime::now()));
                     applied.how = Some(how.to_string());

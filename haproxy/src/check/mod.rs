@@ -11,11 +11,15 @@ use std::time::Duration;
 
 use crate::app::AppId;
 use crate::bundle::Bundle;
+use crate::certs::DIRECTORY;
 use crate::disk::CONFIG;
 
+mod certificates;
 pub(crate) mod run;
 pub(crate) mod said;
 
+pub use certificates::refused;
+use certificates::write;
 pub use run::RunError;
 pub use said::{Level, Said};
 
@@ -70,6 +74,9 @@ pub async fn check(binary: &Path, bundle: &Bundle, limit: Duration) -> Result<Ve
     let files = bundle.side_files().chain([(CONFIG, bundle.config())]);
     for (name, text) in files {
         tokio::fs::write(scratch.path().join(name), text).await.map_err(CheckError::Scratch)?;
+    }
+    if let Some(certs) = bundle.certs() {
+        write(&scratch.path().join(DIRECTORY), certs).map_err(CheckError::Scratch)?;
     }
     let ran = run::run(binary, ["-c".as_ref(), "-f".as_ref(), config.as_os_str()], limit).await?;
     let said = said::parse(&ran.stderr, &config, bundle.owners());

@@ -22,8 +22,10 @@ use crate::preflight::{Running, Unbindable, preflight};
 mod confirm;
 mod outcome;
 pub mod queue;
+mod servers;
 
 pub use outcome::{How, Outcome, Rejection, ReloadError};
+pub use servers::Untold;
 
 /// The times and limits of the cycle.
 #[derive(Debug, Clone, Copy)]
@@ -169,8 +171,14 @@ impl Reloader {
             return Ok(Outcome::Unbindable(unbindable));
         }
         let previous = self.stage(bundle).await?;
+        let mut untold = None;
         let confirmed = match &before {
-            Some(before) => self.reload_to(digest, before).await,
+            Some(before) => {
+                let told = self.tell_of_servers(bundle).await;
+                let reloaded = self.reload_to(digest, before).await;
+                untold = told.err().or(self.untell_of_servers().await.err().map(Untold::from));
+                reloaded
+            }
             None => {
                 // Nothing runs, maybe because the confirmed bundle does not start any more: what
                 // has just been checked and pre-flighted is the better one to start from.
@@ -183,7 +191,7 @@ impl Reloader {
                 let unsaved = self.remember(digest).await.err();
                 let workers_old = processes.old_workers.len();
                 let how = if before.is_some() { How::Reload } else { How::Start };
-                Ok(Outcome::Applied { digest, how, took: began.elapsed(), warnings, workers_old, unsaved })
+                Ok(Outcome::Applied { digest, how, took: began.elapsed(), warnings, workers_old, untold, unsaved })
             }
             Err(broken) => Ok(self.revert(bundle, before.as_ref(), previous, broken).await),
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::servers::Untold;
 use crate::bundle::Digest;
 use crate::check::{CheckError, Rejected, Said};
 use crate::disk::DiskError;
@@ -24,6 +25,8 @@ pub enum Outcome {
         warnings: Vec<Said>,
         /// Workers of earlier bundles that still have connections.
         workers_old: usize,
+        /// Why the new worker was not told which servers are down, and had to find out.
+        untold: Option<Untold>,
         /// Why the disk does not know of it: a start would take an earlier bundle.
         unsaved: Option<DiskError>,
     },
