@@ -79,7 +79,8 @@ impl Builder {
     /// What HAProxy is to do, without the text that says so.
     pub(super) fn state(&self, snapshot: &Snapshot, left_out: &LeftOut) -> Wanted {
         let settings = settings(&self.config, self.purpose, self.abilities);
-        let (state, mut issues) = compile(snapshot, &policy(&self.config, &settings));
+        let snapshot = left_out.apps.definitions(snapshot);
+        let (state, mut issues) = compile(&snapshot, &policy(&self.config, &settings));
         let mut state = left_out.apply(state, settings.ipv6, &mut issues);
         let blocking = files::blocking(&state);
         if !blocking.is_empty() {

@@ -9,8 +9,11 @@
 
 pub mod build;
 mod files;
+mod halves;
 mod left_out;
 mod live;
+mod refused;
+mod repair;
 mod report;
 
 use std::sync::Arc;
@@ -18,7 +21,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use haproxy::app::Snapshot;
-use haproxy::check::Rejected;
 use haproxy::features::Features;
 use haproxy::preflight::Unbindable;
 use haproxy::reload::queue::{Ended, Pauses, Queue};
@@ -33,6 +35,7 @@ use crate::config::settings::{MASTER_SOCKET, STATS_SOCKET};
 use build::{Builder, Built, Wanted};
 use left_out::LeftOut;
 use live::{Brought, Live};
+use repair::{Refusal, Repair};
 pub use report::ReconcileStatus;
 use report::Reporter;
 
@@ -147,14 +150,10 @@ impl Reconcile {
                     task.afresh();
                     task.want(Work::because("asked for"));
                 }
-                Event::RetryListeners => {
-                    task.retry_listeners = None;
-                    task.left_out.retry_listeners();
-                    task.want(Work::because("trying refused listeners again"));
-                }
+                Event::RetryListeners => task.probe_listeners().await,
                 Event::RetryApps => {
                     task.retry_apps = None;
-                    task.left_out.retry_apps();
+                    task.left_out.apps.retry();
                     task.want(Work::because("trying refused apps again"));
                 }
                 Event::Due => task.work().await?,
@@ -206,7 +205,7 @@ impl Task {
     /// An operator may have mended anything.
     fn afresh(&mut self) {
         self.left_out.retry_listeners();
-        self.left_out.retry_apps();
+        self.left_out.apps.retry();
         self.queue.hurry(true, Instant::now());
     }
 
@@ -234,13 +233,14 @@ impl Task {
             return Ok(false);
         }
         let snapshot = self.inputs.snapshots.borrow_and_update().clone();
-        self.left_out.forget_changed(&snapshot);
+        self.left_out.apps.forget_changed(&snapshot);
         let wanted = self.build_state(&snapshot).await?;
         let brought = self.live.bring(&wanted.state).await;
         if let Brought::NeedsReload(because) = &brought {
             log::debug!("a reload: {because}");
             return Ok(false);
         }
+        self.left_out.apps.accepted(&snapshot);
         self.reporter.wanted(&wanted.issues, &self.left_out);
         self.reporter.brought(&brought, &wanted.state, &snapshot, self.live.draining());
         if brought != Brought::Unchanged && self.files.is_none() {
@@ -284,8 +284,36 @@ impl Task {
             }
         }
         schedule(&mut self.retry_listeners, self.left_out.has_listeners(), now + RETRY_LISTENERS);
-        schedule(&mut self.retry_apps, self.left_out.has_apps(), now + RETRY_APPS);
+        schedule(&mut self.retry_apps, !self.left_out.apps.is_empty(), now + RETRY_APPS);
         Ok(())
+    }
+
+    /// Takes the search for whom HAProxy refuses a step on, while all others are served.
+    async fn search(&mut self, snapshot: &Arc<Snapshot>) -> anyhow::Result<()> {
+        if self.left_out.apps.is_searching() {
+            self.repairer(snapshot).search(repair::SEARCH).await?;
+            self.reporter.checked(self.inputs.reloader.checks());
+            self.want(Work::because("telling apart what HAProxy refuses together"));
+        }
+        Ok(())
+    }
+
+    /// Listeners that the kernel refused get another try if it does not refuse them any more.
+    async fn probe_listeners(&mut self) {
+        let binds = self.left_out.binds();
+        let count = binds.len();
+        self.retry_listeners = None;
+        match self.inputs.reloader.probe(binds).await {
+            Ok(refused) if refused.len() < count => {
+                self.left_out.retry_listeners_but(&refused);
+                self.want(Work::because("refused listeners are free"));
+            }
+            Ok(_) => self.retry_listeners = Some(Instant::now() + RETRY_LISTENERS),
+            Err(why) => {
+                log::debug!("probe refused listeners: {why}");
+                self.retry_listeners = Some(Instant::now() + RETRY_LISTENERS);
+            }
+        }
     }
 
     async fn apply(&mut self, work: &Work) -> anyhow::Result<Tried> {
@@ -295,18 +323,26 @@ impl Task {
             return Ok(Tried::Nothing);
         }
         if self.at_run_time().await? {
+            self.search(&snapshot).await?;
             return Ok(Tried::Nothing);
         }
         let because = work.because.join(", ");
-        self.left_out.forget_changed(&snapshot);
+        let began = Instant::now();
+        self.left_out.apps.forget_changed(&snapshot);
         for _ in 0..MAX_ROUNDS {
             let built = self.build(&snapshot).await?;
             let outcome = match self.force || self.live.is_changed() {
                 true => self.inputs.reloader.force(&built.bundle).await,
                 false => self.inputs.reloader.apply(&built.bundle).await,
             };
+            if let Some(refusal) = Refusal::of(&outcome, &built, &snapshot) {
+                let repaired = self.repairer(&snapshot).repair(refusal).await?;
+                self.reporter.repaired(repaired, began.elapsed(), self.inputs.reloader.checks());
+                if repaired {
+                    continue;
+                }
+            }
             match &outcome {
-                Outcome::Rejected(rejected) if self.leave_out_apps(rejected, &snapshot) => continue,
                 Outcome::Unbindable(refused) if self.leave_out_listeners(refused, &built) => continue,
                 Outcome::Reverted { unbindable, .. } if self.leave_out_listeners(unbindable, &built) => continue,
                 _ => (),
@@ -328,24 +364,28 @@ impl Task {
             self.reporter.wanted(&built.issues, &self.left_out);
             self.reporter.ended(&outcome, &built, &snapshot, &because);
             self.reporter.draining(self.live.draining());
+            self.reporter.checked(self.inputs.reloader.checks());
             if outcome.is_applied() {
                 self.force = false;
+                self.left_out.apps.accepted(&snapshot);
+                self.search(&snapshot).await?;
                 let nothing = matches!(outcome, Outcome::Unchanged { .. });
                 return Ok(if nothing { Tried::Nothing } else { Tried::Done });
             }
             self.reporter.trouble(&outcome.to_string());
             return Ok(Tried::Failed);
         }
-        self.reporter.trouble("HAProxy refuses one app after the other");
+        self.reporter.trouble("something is refused ever anew");
         Ok(Tried::Failed)
     }
 
-    /// Compiling and rendering thousands of apps takes tens of milliseconds: not on this thread.
+    fn repairer<'a>(&'a mut self, snapshot: &'a Arc<Snapshot>) -> Repair<'a, Reloader> {
+        let Reconcile { builder, reloader, .. } = &mut self.inputs;
+        Repair { builder, snapshot, left_out: &mut self.left_out, checker: reloader }
+    }
+
     async fn build(&mut self, snapshot: &Arc<Snapshot>) -> anyhow::Result<Built> {
-        let (builder, snapshot) = (self.inputs.builder.clone(), snapshot.clone());
-        let left_out = self.left_out.clone();
-        let built = tokio::task::spawn_blocking(move || builder.build_without(&snapshot, &left_out)).await;
-        built.context("build the configuration")?
+        repair::build(&self.inputs.builder, snapshot, &self.left_out).await
     }
 
     /// As `build`, without the text.
@@ -354,19 +394,6 @@ impl Task {
         let left_out = self.left_out.clone();
         let wanted = tokio::task::spawn_blocking(move || builder.state(&snapshot, &left_out)).await;
         wanted.context("compile the apps")
-    }
-
-    /// Leaves out the apps that HAProxy blames; whether there is one that was not left out before.
-    fn leave_out_apps(&mut self, rejected: &Rejected, snapshot: &Snapshot) -> bool {
-        let mut news = false;
-        for id in &rejected.culprits {
-            let (Some(app), false) = (snapshot.apps.get(id), self.left_out.has(id)) else { continue };
-            let said = rejected.said.iter().filter(|said| said.owner.as_ref().is_some_and(|owner| owner.app == *id));
-            let words: Vec<_> = said.map(ToString::to_string).collect();
-            self.left_out.refuse(app, words.join("; "));
-            news = true;
-        }
-        news
     }
 
     /// Leaves out the apps' listeners that the kernel refuses; false if one is not an app's.
@@ -417,7 +444,7 @@ fn pauses(config: &Config) -> Pauses {
     }
 }
 
-/// HAProxy names one to four culprits at a time.
+/// The kernel may refuse one listener after the other.
 const MAX_ROUNDS: usize = 20;
 
 /// How long the files may be behind what runs.
