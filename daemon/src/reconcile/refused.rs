@@ -224,6 +224,3 @@ impl Refusals {
 fn same_definition(a: &App, b: &App) -> bool {
     (&a.labels, &a.ports, &a.checks, a.networking) == (&b.labels, &b.ports, &b.checks, b.networking)
 }
-
-#[cfg(test)]
-mod tests;

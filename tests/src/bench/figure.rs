@@ -20,6 +20,11 @@ impl Figure {
         Self { name: name.into(), value: time.as_secs_f64() * 1_000.0, unit: "ms", versus: None }
     }
 
+    /// A number of things.
+    pub fn count(name: impl Into<String>, count: u64, unit: &'static str) -> Self {
+        Self { name: name.into(), value: f64::from(u32::try_from(count).unwrap_or(u32::MAX)), unit, versus: None }
+    }
+
     /// A share of one core.
     pub fn percent(name: impl Into<String>, share: f64) -> Self {
         Self { name: name.into(), value: share * 100.0, unit: "%", versus: None }
