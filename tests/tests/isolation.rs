@@ -22,7 +22,7 @@ fn checks(status: &Value) -> u64 {
 #[test]
 fn a_bad_app_goes_on_as_it_was_and_costs_the_others_nothing() {
     scene(Personality::V1_8, 1, |scene| async move {
-        let Scene { sim, baton, .. } = &scene;
+        let Scene { sim, baton } = scene;
         for n in 0..20 {
             sim.post_app(&app(&format!("/quiet-{n}"), 10_100 + n, &[], 1)).unwrap();
         }
@@ -67,6 +67,11 @@ fn a_bad_app_goes_on_as_it_was_and_costs_the_others_nothing() {
         let status = baton.until("tried again", again).await.unwrap();
         assert!(checks(&status) <= before + 4 && status["applied"]["left_out"]["/shop"].is_string(), "{status:#}");
 
+        // Another daemon knows what was served in its place.
+        let baton = baton.kill_and_restart().await.unwrap();
+        let known = |s: &Value| s["applied"]["left_out"]["/shop"].is_string() && s["applied"]["frontends"] == 23;
+        baton.until("as before", known).await.unwrap();
+        assert_eq!(answering("http://127.0.0.1:10002/", 3).await.len(), 3);
         sim.put_app("/shop", &json!({"labels": {"HAPROXY_0_MODE": "http", "HAPROXY_0_VHOST": "shop.test"}})).unwrap();
         baton.until("mended", |s| s["applied"]["left_out"] == json!({}) && s["issues"] == json!([])).await.unwrap();
         let host = [("host", "shop.test")];

@@ -10,9 +10,11 @@
 pub mod build;
 mod files;
 mod halves;
+mod isolate;
 mod left_out;
 mod live;
 mod refused;
+mod remembered;
 mod repair;
 mod report;
 
@@ -22,7 +24,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use haproxy::app::Snapshot;
 use haproxy::features::Features;
-use haproxy::preflight::Unbindable;
 use haproxy::reload::queue::{Ended, Pauses, Queue};
 use haproxy::reload::{Outcome, Reloader};
 use tokio::sync::{mpsc, watch};
@@ -35,7 +36,8 @@ use crate::config::settings::{MASTER_SOCKET, STATS_SOCKET};
 use build::{Builder, Built, Wanted};
 use left_out::LeftOut;
 use live::{Brought, Live};
-use repair::{Refusal, Repair};
+use remembered::Remembered;
+use repair::Refusal;
 pub use report::ReconcileStatus;
 use report::Reporter;
 
@@ -112,13 +114,17 @@ impl Reconcile {
         let haproxy = &self.builder.config.haproxy;
         let (stats, master) = (haproxy.run_dir.join(STATS_SOCKET), haproxy.run_dir.join(MASTER_SOCKET));
         let live = Live::new(stats, master, self.features.clone(), haproxy.drain_timeout.into());
+        let (remembered, replacements) = Remembered::open(&self.builder.config.last_good()).await;
+        let mut left_out = LeftOut::default();
+        left_out.apps.restore(replacements);
         let mut task = Task {
             inputs: self,
             live,
             files: None,
             stop,
             queue: Queue::new(pauses),
-            left_out: LeftOut::default(),
+            left_out,
+            remembered,
             reporter,
             force: false,
             retry_listeners: None,
@@ -173,6 +179,7 @@ struct Task {
     stop: CancellationToken,
     queue: Queue<Work>,
     left_out: LeftOut,
+    remembered: Remembered,
     reporter: Reporter,
     live: Live,
     /// When the files are to follow what was changed at run time.
@@ -240,7 +247,7 @@ impl Task {
             log::debug!("a reload: {because}");
             return Ok(false);
         }
-        self.left_out.apps.accepted(&snapshot);
+        self.accepted(&snapshot).await;
         self.reporter.wanted(&wanted.issues, &self.left_out);
         self.reporter.brought(&brought, &wanted.state, &snapshot, self.live.draining());
         if brought != Brought::Unchanged && self.files.is_none() {
@@ -286,34 +293,6 @@ impl Task {
         schedule(&mut self.retry_listeners, self.left_out.has_listeners(), now + RETRY_LISTENERS);
         schedule(&mut self.retry_apps, !self.left_out.apps.is_empty(), now + RETRY_APPS);
         Ok(())
-    }
-
-    /// Takes the search for whom HAProxy refuses a step on, while all others are served.
-    async fn search(&mut self, snapshot: &Arc<Snapshot>) -> anyhow::Result<()> {
-        if self.left_out.apps.is_searching() {
-            self.repairer(snapshot).search(repair::SEARCH).await?;
-            self.reporter.checked(self.inputs.reloader.checks());
-            self.want(Work::because("telling apart what HAProxy refuses together"));
-        }
-        Ok(())
-    }
-
-    /// Listeners that the kernel refused get another try if it does not refuse them any more.
-    async fn probe_listeners(&mut self) {
-        let binds = self.left_out.binds();
-        let count = binds.len();
-        self.retry_listeners = None;
-        match self.inputs.reloader.probe(binds).await {
-            Ok(refused) if refused.len() < count => {
-                self.left_out.retry_listeners_but(&refused);
-                self.want(Work::because("refused listeners are free"));
-            }
-            Ok(_) => self.retry_listeners = Some(Instant::now() + RETRY_LISTENERS),
-            Err(why) => {
-                log::debug!("probe refused listeners: {why}");
-                self.retry_listeners = Some(Instant::now() + RETRY_LISTENERS);
-            }
-        }
     }
 
     async fn apply(&mut self, work: &Work) -> anyhow::Result<Tried> {
@@ -367,7 +346,7 @@ impl Task {
             self.reporter.checked(self.inputs.reloader.checks());
             if outcome.is_applied() {
                 self.force = false;
-                self.left_out.apps.accepted(&snapshot);
+                self.accepted(&snapshot).await;
                 self.search(&snapshot).await?;
                 let nothing = matches!(outcome, Outcome::Unchanged { .. });
                 return Ok(if nothing { Tried::Nothing } else { Tried::Done });
@@ -377,11 +356,6 @@ impl Task {
         }
         self.reporter.trouble("something is refused ever anew");
         Ok(Tried::Failed)
-    }
-
-    fn repairer<'a>(&'a mut self, snapshot: &'a Arc<Snapshot>) -> Repair<'a, Reloader> {
-        let Reconcile { builder, reloader, .. } = &mut self.inputs;
-        Repair { builder, snapshot, left_out: &mut self.left_out, checker: reloader }
     }
 
     async fn build(&mut self, snapshot: &Arc<Snapshot>) -> anyhow::Result<Built> {
@@ -394,22 +368,6 @@ impl Task {
         let left_out = self.left_out.clone();
         let wanted = tokio::task::spawn_blocking(move || builder.state(&snapshot, &left_out)).await;
         wanted.context("compile the apps")
-    }
-
-    /// Leaves out the apps' listeners that the kernel refuses; false if one is not an app's.
-    fn leave_out_listeners(&mut self, refused: &[Unbindable], built: &Built) -> bool {
-        if refused.is_empty() || refused.iter().any(|unbindable| unbindable.bind.owner.is_none()) {
-            return false;
-        }
-        for unbindable in refused {
-            let mine = built.state.frontends.iter().filter(|(_, frontend)| {
-                Some(&frontend.owner.app) == unbindable.bind.owner.as_ref() && frontend.port == unbindable.bind.port
-            });
-            for (id, _) in mine {
-                self.left_out.unbindable(id.clone(), unbindable);
-            }
-        }
-        true
     }
 }
 

@@ -66,6 +66,16 @@ impl Refusals {
         self.accepted = Some(snapshot.clone());
     }
 
+    /// The definitions that are served in place of those that were refused when HAProxy last accepted something.
+    pub(super) fn replacements(&self) -> BTreeMap<AppId, App> {
+        self.earlier.iter().filter_map(|(id, app)| Some((id.clone(), app.clone()?))).collect()
+    }
+
+    /// A start: these were served in place of refused ones.
+    pub(super) fn restore(&mut self, replacements: BTreeMap<AppId, App>) {
+        self.earlier = replacements.into_iter().map(|(id, app)| (id, Some(app))).collect();
+    }
+
     /// Whether there is anything that HAProxy accepted.
     pub(super) fn has_accepted(&self) -> bool {
         self.accepted.is_some()
