@@ -18,16 +18,15 @@ pub fn label(said: &Said, bundle: &Bundle, app: &App) -> Option<String> {
 
 /// The label among `labels`, of the port `index`, that wrote `line`.
 fn culprit(line: &str, said: &str, index: usize, labels: &BTreeMap<String, String>) -> Option<String> {
-    let key = |name: &&str| format!("HAPROXY_{index}_{name}");
     let written = LINES.iter().find(|(start, _)| line.starts_with(start))?.1;
-    let mut set = written.iter().map(|name| key(name)).filter(|key| labels.contains_key(key));
-    let all: Vec<_> = set.by_ref().collect();
+    let keys = written.iter().map(|name| format!("HAPROXY_{index}_{name}"));
+    let all: Vec<_> = keys.filter(|key| labels.contains_key(key)).collect();
     // Of several, the one whose words HAProxy repeats.
     let repeated = all.iter().find(|key| {
         let words = labels.get(*key).into_iter().flat_map(|value| value.split([' ', ',']));
         words.filter(|word| word.len() > 2).any(|word| said.contains(word))
     });
-    repeated.or(all.first()).cloned()
+    repeated.or_else(|| all.first()).cloned()
 }
 
 /// How the lines begin that labels write, and those labels, the likeliest first.
