@@ -11,9 +11,11 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::process::Command;
 
-use common::{app, compiled, policy, rendered};
+use common::{app, compiled, policy, rendered, settings};
 use haproxy::bundle::{Bind, Draft};
 use haproxy::labels::templates::TEMPLATES;
+use haproxy::render::Renderer;
+use haproxy::render::settings::Settings;
 use proptest::prelude::*;
 
 fn labels(all: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -70,14 +72,15 @@ fn any_app() -> impl Strategy<Value = BTreeMap<String, String>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_two_listeners_meet_and_no_route_is_taken_twice(apps in proptest::collection::vec(any_app(), 1..5)) {
         let apps = apps.into_iter().enumerate().map(|(n, labels)| app(&format!("/app-{n}"), 2, labels)).collect();
         for ipv6 in [false, true] {
             let (state, _) = compiled(Vec::clone(&apps), &haproxy::compile::Policy { ipv6, ..policy() });
-            check(&rendered(&state));
+            let settings = Settings { ipv6, ..settings() };
+            check(&Renderer::new().unwrap().render(&state, &settings).unwrap());
         }
     }
 }
