@@ -185,15 +185,15 @@ fn a_check_that_hangs_costs_its_app_and_not_the_others() {
         let began = Instant::now();
         opinions.write(&[("/quiet", 10_000, ""), ("/b", 10_001, "b"), ("/new", 10_002, "")]);
         baton.until("the new one", |s| s["applied"]["frontends"] == 3).await.unwrap();
-        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
         let status = baton.until("settled", |s| s["applied"]["left_out"]["/b"].is_string()).await.unwrap();
         assert!(status["applied"]["left_out"]["/b"].as_str().unwrap().contains("did not end within"), "{status:#}");
         assert_eq!(served(&baton), ["b_10001", "new_10002", "quiet_10000"]);
         assert!(!baton.haproxy_cfg().contains("b.pem"), "it is served as it was");
 
-        let began = Instant::now();
+        let before = checks(&baton.until("quiet", |s| s["applied"]["pending"] == false).await.unwrap());
         opinions.write(&[("/quiet", 10_000, ""), ("/b", 10_001, "b"), ("/new", 10_002, ""), ("/next", 10_003, "")]);
-        baton.until("another one", |s| s["applied"]["frontends"] == 4).await.unwrap();
-        assert!(began.elapsed() < Duration::from_secs(3), "it does not hang again: {:?}", began.elapsed());
+        let status = baton.until("another one", |s| s["applied"]["frontends"] == 4).await.unwrap();
+        assert_eq!(checks(&status), before + 1, "it does not hang again");
     });
 }

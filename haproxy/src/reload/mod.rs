@@ -27,8 +27,8 @@ pub use outcome::{How, Outcome, ReloadError};
 /// The times and limits of the cycle.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// How long `haproxy -c` may take at most; once it has accepted something, twenty times as long
-    /// as that took, or three seconds.
+    /// How long `haproxy -c` may take at most; once it has accepted something, ten times as long as
+    /// that took, or three seconds.
     pub check: Duration,
     /// How long an ordinary master command may take.
     pub master: Duration,
@@ -78,8 +78,8 @@ pub struct Reloader {
 #[derive(Debug, Clone, Copy, Default)]
 struct Checks {
     count: u64,
-    /// The longest one that accepted.
-    longest: Option<Duration>,
+    /// How long the last one took that accepted.
+    last: Option<Duration>,
 }
 
 /// What runs before a reload.
@@ -115,8 +115,8 @@ impl Reloader {
     /// # Errors
     /// When HAProxy cannot be asked, or does not answer in time.
     pub async fn check(&mut self, bundle: &Bundle) -> Result<Verdict, CheckError> {
-        let limit = match self.checks.longest {
-            Some(longest) => (longest * 20).max(LEAST_PATIENCE).min(self.times.check),
+        let limit = match self.checks.last {
+            Some(last) => (last * 10).max(LEAST_PATIENCE).min(self.times.check),
             None => self.times.check,
         };
         self.checks.count += 1;
@@ -124,7 +124,7 @@ impl Reloader {
         let began = Instant::now();
         let verdict = check(&self.binary, bundle, limit).await?;
         if matches!(verdict, Verdict::Accepted { .. }) {
-            self.checks.longest = self.checks.longest.max(Some(began.elapsed()));
+            self.checks.last = Some(began.elapsed());
             self.checked = Some(bundle.digest());
         }
         Ok(verdict)
