@@ -144,7 +144,11 @@ impl<C: Checker> Repair<'_, C> {
             let refusal = match self.ask().await? {
                 Answer::Accepted => None,
                 Answer::Refused(refusal) => Some(refusal),
-                Answer::None => break,
+                // The next round meets the same trouble, says so and waits before it tries again.
+                Answer::None => {
+                    self.left_out.apps.give_up();
+                    break;
+                }
             };
             let slow = refusal.as_ref().is_some_and(|refusal| refusal.slow);
             checks = checks.saturating_sub(if slow { SLOW } else { 1 });
