@@ -146,6 +146,11 @@ pub struct AppliedReport {
     pub reloads: u64,
     /// Attempts that did not succeed since start.
     pub failures: u64,
+    /// Configurations that HAProxy was asked about (`haproxy -c`) since start.
+    pub checks: u64,
+    /// How long it took last time until HAProxy accepted what it had refused at first, apps taken
+    /// out, in milliseconds.
+    pub repair_ms: Option<f64>,
     /// Whether a newer one waits or is being applied.
     pub pending: bool,
     /// Why the newest wanted configuration does not run.

@@ -54,8 +54,14 @@ pub struct Built {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     compiled: Cache,
-    /// Listeners, and the apps of those whose files would block HAProxy.
-    blocking: Option<(Arc<BTreeMap<BackendId, Frontend>>, BTreeMap<AppId, PathBuf>)>,
+    blocking: Option<Blocking>,
+}
+
+/// The apps whose files would block HAProxy, by the listeners that were looked at.
+#[derive(Debug)]
+struct Blocking {
+    of: Arc<BTreeMap<BackendId, Frontend>>,
+    apps: BTreeMap<AppId, PathBuf>,
 }
 
 impl Kept {
@@ -66,9 +72,9 @@ impl Kept {
 
     /// Whose files would block HAProxy, by the last look at the files of these listeners.
     fn blocking(&mut self, state: &LbState) -> &BTreeMap<AppId, PathBuf> {
-        let known = self.blocking.take().filter(|(of, _)| Arc::ptr_eq(of, &state.frontends));
-        let found = known.unwrap_or_else(|| (Arc::clone(&state.frontends), files::blocking(state)));
-        &self.blocking.insert(found).1
+        let known = self.blocking.take().filter(|known| Arc::ptr_eq(&known.of, &state.frontends));
+        let look = || Blocking { of: Arc::clone(&state.frontends), apps: files::blocking(state) };
+        &self.blocking.insert(known.unwrap_or_else(look)).apps
     }
 }
 
@@ -125,7 +131,8 @@ impl Builder {
     /// What HAProxy is to do, without the text that says so.
     pub(super) fn state(&self, snapshot: &Snapshot, left_out: &LeftOut, kept: &mut Kept) -> Wanted {
         let settings = settings(&self.config, self.purpose, self.abilities);
-        let (state, mut issues) = kept.compiled.compile(snapshot, &policy(&self.config, &settings));
+        let snapshot = left_out.apps.definitions(snapshot);
+        let (state, mut issues) = kept.compiled.compile(&snapshot, &policy(&self.config, &settings));
         let mut state = left_out.apply(state, settings.ipv6, &mut issues);
         let blocking = kept.blocking(&state);
         if !blocking.is_empty() {
@@ -137,4 +144,48 @@ impl Builder {
         }
         Wanted { state, issues }
     }
+}
+
+/// Everything that the apps want and that is not left out, built where it keeps nobody waiting.
+///
+/// # Errors
+/// When a template fails: no app can cause that.
+pub(super) async fn whole(
+    builder: &Builder,
+    snapshot: &Arc<Snapshot>,
+    left_out: &mut LeftOut,
+    kept: &mut Kept,
+) -> anyhow::Result<Built> {
+    let snapshot = Arc::clone(snapshot);
+    aside(builder, left_out, kept, move |builder, out, kept| builder.build_without(&snapshot, out, kept)).await?
+}
+
+/// As [`whole`], without the text.
+pub(super) async fn state(
+    builder: &Builder,
+    snapshot: &Arc<Snapshot>,
+    left_out: &mut LeftOut,
+    kept: &mut Kept,
+) -> anyhow::Result<Wanted> {
+    let snapshot = Arc::clone(snapshot);
+    aside(builder, left_out, kept, move |builder, out, kept| builder.state(&snapshot, out, kept)).await
+}
+
+/// Compiling and rendering thousands of apps takes tens of milliseconds: not on this thread.
+async fn aside<T: Send + 'static>(
+    builder: &Builder,
+    left_out: &mut LeftOut,
+    kept: &mut Kept,
+    work: impl FnOnce(&Builder, &LeftOut, &mut Kept) -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    let builder = builder.clone();
+    // Lent; whoever stops waiting ends the loop.
+    let (lent, mut lent_kept) = (std::mem::take(left_out), std::mem::take(kept));
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work(&builder, &lent, &mut lent_kept);
+        (done, lent, lent_kept)
+    });
+    let (done, lent, lent_kept) = done.await.context("build the configuration")?;
+    (*left_out, *kept) = (lent, lent_kept);
+    Ok(done)
 }

@@ -10,8 +10,13 @@
 pub mod build;
 mod certs;
 mod files;
+mod halves;
+mod isolate;
 mod left_out;
 mod live;
+mod refused;
+mod remembered;
+mod repair;
 mod report;
 mod round;
 
@@ -19,11 +24,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use haproxy::app::Snapshot;
-use haproxy::check::Rejected;
 use haproxy::features::Features;
-use haproxy::preflight::Unbindable;
 use haproxy::reload::queue::{Ended, Queue};
 use haproxy::reload::{Outcome, Reloader};
 use tokio::sync::{mpsc, watch};
@@ -39,6 +41,8 @@ use build::{Builder, Built, Kept, Wanted};
 pub use certs::Certs;
 use left_out::LeftOut;
 use live::{Brought, Live};
+use remembered::Remembered;
+use repair::Refusal;
 pub use report::ReconcileStatus;
 use report::Reporter;
 use round::{Work, pauses, schedule, until};
@@ -102,13 +106,17 @@ impl Reconcile {
         let haproxy = &self.builder.config.haproxy;
         let (stats, master) = (haproxy.run_dir.join(STATS_SOCKET), haproxy.run_dir.join(MASTER_SOCKET));
         let live = Live::new(stats, master, self.features.clone(), haproxy.drain_timeout.into());
+        let (remembered, replacements) = Remembered::open(&self.builder.config.last_good()).await;
+        let mut left_out = LeftOut::default();
+        left_out.apps.restore(replacements);
         let mut task = Task {
             inputs: self,
             live,
             files: None,
             stop,
             queue: Queue::new(pauses),
-            left_out: LeftOut::default(),
+            left_out,
+            remembered,
             kept: Kept::default(),
             reporter,
             force: false,
@@ -143,7 +151,7 @@ impl Reconcile {
                 }
                 Event::Certs => {
                     task.certificates().await;
-                    task.left_out.retry_apps();
+                    task.left_out.apps.retry();
                     task.changed("certificates changed").await?;
                 }
                 Event::Source => {
@@ -152,14 +160,10 @@ impl Reconcile {
                         task.doubt().await;
                     }
                 }
-                Event::RetryListeners => {
-                    task.retry_listeners = None;
-                    task.left_out.retry_listeners();
-                    task.want(Work::because("trying refused listeners again"));
-                }
+                Event::RetryListeners => task.probe_listeners().await,
                 Event::RetryApps => {
                     task.retry_apps = None;
-                    task.left_out.retry_apps();
+                    task.left_out.apps.retry();
                     task.want(Work::because("trying refused apps again"));
                 }
                 Event::Cleanup => {
@@ -184,6 +188,7 @@ struct Task {
     stop: CancellationToken,
     queue: Queue<Work>,
     left_out: LeftOut,
+    remembered: Remembered,
     /// What the last build left.
     kept: Kept,
     reporter: Reporter,
@@ -225,7 +230,7 @@ impl Task {
     /// An operator may have mended anything.
     fn afresh(&mut self) {
         self.left_out.retry_listeners();
-        self.left_out.retry_apps();
+        self.left_out.apps.retry();
         self.queue.hurry(true, Instant::now());
     }
 
@@ -278,7 +283,7 @@ impl Task {
     /// Brings the newest apps to run without a reload; false where that cannot be.
     async fn at_run_time(&mut self) -> anyhow::Result<bool> {
         let snapshot = self.inputs.snapshots.borrow_and_update().clone();
-        self.left_out.forget_changed(&snapshot);
+        self.left_out.apps.forget_changed(&snapshot);
         let wanted = self.build_state(&snapshot).await?;
         let asked = self.inputs.certs.ask(&self.inputs.builder.config, &wanted.state).await;
         self.deploy(asked);
@@ -290,6 +295,7 @@ impl Task {
             log::debug!("a reload: {because}");
             return Ok(false);
         }
+        self.accepted(&snapshot).await;
         self.reporter.wanted(&wanted.issues, &self.left_out);
         self.reporter.brought(&brought, &wanted.state, &snapshot, self.live.draining());
         if brought != Brought::Unchanged && self.files.is_none() {
@@ -339,7 +345,7 @@ impl Task {
             self.doubt().await;
         }
         schedule(&mut self.retry_listeners, self.left_out.has_listeners(), now + RETRY_LISTENERS);
-        schedule(&mut self.retry_apps, self.left_out.has_apps(), now + RETRY_APPS);
+        schedule(&mut self.retry_apps, !self.left_out.apps.is_empty(), now + RETRY_APPS);
         Ok(())
     }
 
@@ -350,18 +356,26 @@ impl Task {
             return Ok(Tried::Nothing);
         }
         if self.at_run_time().await? {
+            self.search(&snapshot).await?;
             return Ok(Tried::Nothing);
         }
         let because = work.because.join(", ");
-        self.left_out.forget_changed(&snapshot);
+        let began = Instant::now();
+        self.left_out.apps.forget_changed(&snapshot);
         for _ in 0..MAX_ROUNDS {
             let built = self.build(&snapshot).await?;
             let outcome = match self.force || self.live.is_changed() {
                 true => self.inputs.reloader.force(&built.bundle).await,
                 false => self.inputs.reloader.apply(&built.bundle).await,
             };
+            if let Some(refusal) = Refusal::of(&outcome, &built, &snapshot) {
+                let repaired = self.repairer(&snapshot).repair(refusal).await?;
+                self.reporter.repaired(repaired, began.elapsed(), self.inputs.reloader.checks());
+                if repaired {
+                    continue;
+                }
+            }
             match &outcome {
-                Outcome::Rejected(rejected) if self.leave_out_apps(rejected, &snapshot) => continue,
                 Outcome::Unbindable(refused) if self.leave_out_listeners(refused, &built) => continue,
                 Outcome::Reverted { unbindable, .. } if self.leave_out_listeners(unbindable, &built) => continue,
                 _ => (),
@@ -386,74 +400,28 @@ impl Task {
             self.reporter.wanted(&built.issues, &self.left_out);
             self.reporter.ended(&outcome, &built, &snapshot, &because);
             self.reporter.draining(self.live.draining());
+            self.reporter.checked(self.inputs.reloader.checks());
             if outcome.is_applied() {
                 self.force = false;
+                self.accepted(&snapshot).await;
+                self.search(&snapshot).await?;
                 let nothing = matches!(outcome, Outcome::Unchanged { .. });
                 return Ok(if nothing { Tried::Nothing } else { Tried::Done });
             }
             self.reporter.trouble(&outcome.to_string());
             return Ok(Tried::Failed);
         }
-        self.reporter.trouble("HAProxy refuses one app after the other");
+        self.reporter.trouble("something is refused ever anew");
         Ok(Tried::Failed)
     }
 
     async fn build(&mut self, snapshot: &Arc<Snapshot>) -> anyhow::Result<Built> {
-        let snapshot = Arc::clone(snapshot);
-        let work = move |builder: &Builder, out: &LeftOut, kept: &mut Kept| builder.build_without(&snapshot, out, kept);
-        self.aside(work).await?
+        build::whole(&self.inputs.builder, snapshot, &mut self.left_out, &mut self.kept).await
     }
 
     /// As `build`, without the text.
     async fn build_state(&mut self, snapshot: &Arc<Snapshot>) -> anyhow::Result<Wanted> {
-        let snapshot = Arc::clone(snapshot);
-        self.aside(move |builder, left_out, kept| builder.state(&snapshot, left_out, kept)).await
-    }
-
-    /// Compiling and rendering thousands of apps takes tens of milliseconds: not on this thread.
-    async fn aside<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce(&Builder, &LeftOut, &mut Kept) -> T + Send + 'static,
-    ) -> anyhow::Result<T> {
-        let builder = self.inputs.builder.clone();
-        // Lent; whoever stops waiting ends the loop.
-        let (left_out, mut kept) = (std::mem::take(&mut self.left_out), std::mem::take(&mut self.kept));
-        let done = tokio::task::spawn_blocking(move || {
-            let done = work(&builder, &left_out, &mut kept);
-            (done, left_out, kept)
-        });
-        let (done, left_out, kept) = done.await.context("build the configuration")?;
-        (self.left_out, self.kept) = (left_out, kept);
-        Ok(done)
-    }
-
-    /// Leaves out the apps that HAProxy blames; whether there is one that was not left out before.
-    fn leave_out_apps(&mut self, rejected: &Rejected, snapshot: &Snapshot) -> bool {
-        let mut news = false;
-        for id in &rejected.culprits {
-            let (Some(app), false) = (snapshot.apps.get(id), self.left_out.has(id)) else { continue };
-            let said = rejected.said.iter().filter(|said| said.owner.as_ref().is_some_and(|owner| owner.app == *id));
-            let words: Vec<_> = said.map(ToString::to_string).collect();
-            self.left_out.refuse(app, words.join("; "));
-            news = true;
-        }
-        news
-    }
-
-    /// Leaves out the apps' listeners that the kernel refuses; false if one is not an app's.
-    fn leave_out_listeners(&mut self, refused: &[Unbindable], built: &Built) -> bool {
-        if refused.is_empty() || refused.iter().any(|unbindable| unbindable.bind.owner.is_none()) {
-            return false;
-        }
-        for unbindable in refused {
-            let mine = built.state.frontends.iter().filter(|(_, frontend)| {
-                Some(&frontend.owner.app) == unbindable.bind.owner.as_ref() && frontend.port == unbindable.bind.port
-            });
-            for (id, _) in mine {
-                self.left_out.unbindable(id.clone(), unbindable);
-            }
-        }
-        true
+        build::state(&self.inputs.builder, snapshot, &mut self.left_out, &mut self.kept).await
     }
 }
 
@@ -467,7 +435,7 @@ enum Tried {
     Failed,
 }
 
-/// HAProxy names one to four culprits at a time.
+/// The kernel may refuse one listener after the other.
 const MAX_ROUNDS: usize = 20;
 
 /// How long the files may be behind what runs.

@@ -5,7 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "says since when things are as they are")]
 
 use std::collections::BTreeSet;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use haproxy::app::Snapshot;
 use haproxy::issue::Issue;
@@ -142,6 +142,21 @@ impl Reporter {
             applied.draining = draining;
             serves(applied, state, snapshot);
         });
+    }
+
+    /// HAProxy was asked about so many configurations.
+    pub(super) fn checked(&self, checks: u64) {
+        self.status.send_if_modified(|status| std::mem::replace(&mut status.applied.checks, checks) != checks);
+    }
+
+    /// HAProxy refused a configuration, and apps were taken out, or nobody is to blame.
+    pub(super) fn repaired(&self, repaired: bool, took: Duration, checks: u64) {
+        self.checked(checks);
+        if repaired {
+            let took_ms = millis(took);
+            log::info!(took_ms; "HAProxy refused a configuration; it accepts the rest after {took_ms} ms");
+            self.status.send_modify(|status| status.applied.repair_ms = Some(took_ms));
+        }
     }
 
     /// So many servers are on their way out.

@@ -14,6 +14,7 @@ use crate::bundle::Bundle;
 use crate::certs::DIRECTORY;
 use crate::disk::CONFIG;
 
+pub mod blame;
 mod certificates;
 pub(crate) mod run;
 pub(crate) mod said;
@@ -62,6 +63,18 @@ pub enum CheckError {
         /// The beginning of what it printed.
         said: String,
     },
+}
+
+impl CheckError {
+    /// Whether what was checked may be the cause: it hung or killed HAProxy.
+    pub fn may_be_the_bundles(&self) -> bool {
+        matches!(self, Self::Run(RunError::Slow { .. }) | Self::Silent { .. })
+    }
+
+    /// Whether HAProxy did not answer in time.
+    pub fn is_slow(&self) -> bool {
+        matches!(self, Self::Run(RunError::Slow { .. }))
+    }
 }
 
 /// Runs `haproxy -c` over the bundle.
