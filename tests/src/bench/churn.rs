@@ -112,7 +112,14 @@ async fn measure(shape: Shape, time: Duration, notice: bool) -> anyhow::Result<S
         let of = |status: &serde_json::Value| status["applied"][name].as_f64().context("a status without a counter");
         Ok::<_, anyhow::Error>(of(&after)? - of(&before)?)
     };
-    let seen = Seen { calm, churn, reloads: applied("reloads")?, cpu, rss: f64::from(u32::try_from(baton.peak_memory()?)?), changes: applied("runtime")? };
+    let seen = Seen {
+        calm,
+        churn,
+        reloads: applied("reloads")?,
+        cpu,
+        rss: f64::from(u32::try_from(baton.peak_memory()?)?),
+        changes: applied("runtime")?,
+    };
     ensure!(seen.changes > 0.0, "nothing changed");
     drop(baton.stop().await?);
     sim.stop().await;
