@@ -1,6 +1,7 @@
 //! What a reload must not undo: a dead server stays out, a draining one keeps its sessions and no longer than it may.
 
 #![allow(clippy::unwrap_used, reason = "a test; clippy exempts `#[test]` functions only")]
+#![allow(clippy::disallowed_methods, reason = "measures how long sessions last")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -17,16 +17,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::files::family;
 
-/// Looks at `paths` until `stop`, and counts in `changes` how often they were not as before.
-pub async fn run(paths: watch::Receiver<Arc<BTreeSet<PathBuf>>>, changes: watch::Sender<u64>, stop: CancellationToken) {
-    let (mut known, mut before) = (Picture::new(), Picture::new());
+/// Looks at `paths` until `stop`, and counts in `changes` how often they were not as before; once also
+/// after the first look at other paths, because whoever asked for them read them a moment before that.
+pub async fn run(
+    mut paths: watch::Receiver<Arc<BTreeSet<PathBuf>>>,
+    changes: watch::Sender<u64>,
+    stop: CancellationToken,
+) {
+    let (mut known, mut before) = (None, None);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(PAUSE) => (),
         }
-        let paths = paths.borrow().clone();
-        let Ok(now) = tokio::task::spawn_blocking(move || look(&paths)).await else { return };
+        if paths.has_changed().unwrap_or(false) {
+            (known, before) = (None, None);
+        }
+        let asked = paths.borrow_and_update().clone();
+        let Ok(now) = tokio::task::spawn_blocking(move || look(&asked)).await else { return };
+        let now = Some(now);
         if now != known && now == before {
             known.clone_from(&now);
             changes.send_modify(|count| *count += 1);
@@ -110,10 +119,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         fs::write(&path, "x").unwrap();
-        let (_paths, looked_at) = watch::channel(Arc::new(BTreeSet::from([path.clone()])));
+        let (_paths, asked) = watch::channel(Arc::new(BTreeSet::from([path.clone()])));
         let (changes, mut told) = watch::channel(0);
         let stop = CancellationToken::new();
-        let watching = run(looked_at, changes, stop.clone());
+        let watching = run(asked, changes, stop.clone());
         let play = async {
             for count in 1..=2 {
                 told.wait_for(|changes| *changes == count).await.unwrap();
