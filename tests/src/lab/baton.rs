@@ -134,6 +134,11 @@ impl Baton {
         self.child.id()
     }
 
+    /// Kills its HAProxy, master and workers at once.
+    pub fn kill_haproxy(&self) {
+        kill_haproxy_of(self.dir.path());
+    }
+
     /// Kills it without warning and starts another one in its place.
     ///
     /// # Errors
