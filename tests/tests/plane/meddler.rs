@@ -177,7 +177,8 @@ fn order(orders: &Mutex<Orders>, text: &[u8]) -> Spoil {
 /// Whether something is to be changed; what only ends a server that is out already does not count.
 fn changes(text: &[u8]) -> bool {
     let text = String::from_utf8_lossy(text);
-    !text.contains("del server") && ["set server", "add server", " map "].iter().any(|word| text.contains(word))
+    !text.contains("del server")
+        && ["set server", "add server", " map "].iter().any(|word| text.contains(word))
         && !text.contains("show ")
 }
 

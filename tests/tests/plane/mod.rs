@@ -41,10 +41,14 @@ pub(crate) struct Plane {
 pub(crate) enum Cost {
     /// No reload, and no `haproxy -c`.
     RunTime,
+    /// No reload; the files lose or gain a section, which is checked before they follow.
+    NoReload,
     /// As [`Self::RunTime`], and nothing changes at run time either.
     Nothing,
-    /// Exactly one reload.
+    /// Exactly one reload, of a configuration that was checked before or is known to be accepted.
     Reload,
+    /// Exactly one reload, of a configuration that was checked before.
+    CheckedReload,
 }
 
 /// Counters of the daemon, and of its calls of `haproxy -c`.
@@ -73,7 +77,30 @@ pub(crate) fn plane_of<F: Future<Output = ()>>(
     });
 }
 
+/// As [`plane`], but `baton` reads a file, so that an app changes and its tasks go on: [`Plane::say`] writes it.
+pub(crate) fn plane_of_a_file<F: Future<Output = ()>>(play: impl FnOnce(Plane) -> F + Send + 'static) {
+    on_a_host(&[], move || async move {
+        let sim = Sim::start(Config::for_test(Personality::V1_8)).await.unwrap();
+        let dir = tempfile::Builder::new().prefix("baton-").tempdir().unwrap();
+        let file = dir.path().join(FILE);
+        std::fs::write(&file, "[]").unwrap();
+        play(Plane::begin(sim, &format!("file = {file:?}\n"), "", dir).await).await;
+    });
+}
+
 impl Plane {
+    /// Has the file say that the simulated app, as it is, has these labels.
+    pub(crate) fn say(&self, id: &str, port: u16, labels: &[(&str, &str)]) {
+        let task = |task: e2e::sim::instance::Instance| json!({"id": task.task_id, "host": task.host, "ports": task.ports, "state": "TASK_RUNNING"});
+        let tasks: Vec<Value> = self.sim.instances(id).into_iter().map(task).collect();
+        let mut app = app(id, port, labels, 0);
+        app["instances"] = tasks.len().into();
+        app["tasks"] = tasks.into();
+        let (file, new) = (self.baton.dir().join(FILE), self.baton.dir().join("apps.new"));
+        std::fs::write(&new, json!({"apps": [app]}).to_string()).unwrap();
+        std::fs::rename(new, file).unwrap();
+    }
+
     /// Starts both in `dir`.
     pub(crate) async fn start(set: impl FnOnce(&mut Config), haproxy: &str, dir: tempfile::TempDir) -> Self {
         let mut config = Config::for_test(Personality::V1_8);
@@ -81,15 +108,25 @@ impl Plane {
         config.killing = Duration::from_millis(300);
         set(&mut config);
         let sim = Sim::start(config).await.unwrap();
+        let source = format!("urls = {:?}\nhealth_check = true\nmax_backoff = \"1s\"\n", sim.urls());
+        Self::begin(sim, &source, haproxy, dir).await
+    }
+
+    async fn begin(sim: Sim, source: &str, haproxy: &str, dir: tempfile::TempDir) -> Self {
         let checks = dir.path().join("checks");
         let toml = format!(
-            "[marathon]\nurls = {:?}\ngroups = [\"*\"]\nhealth_check = true\nmax_backoff = \"1s\"\n[haproxy]\n\
-             binary = {:?}\nmin_reload_spacing = \"50ms\"\ndrain_timeout = \"2s\"\n{haproxy}",
-            sim.urls(),
+            "[marathon]\ngroups = [\"*\"]\n{source}[haproxy]\nbinary = {:?}\nmin_reload_spacing = \"50ms\"\n\
+             drain_timeout = \"2s\"\n{haproxy}",
             counted(dir.path(), &checks),
         );
         let baton = Baton::start_in(dir, &toml, &[]).await.unwrap();
         Self { sim, baton, checks }
+    }
+
+    /// What the daemon itself logged, without HAProxy's lines.
+    pub(crate) fn journal(&self) -> String {
+        let log = self.baton.log();
+        log.lines().filter(|line| line.starts_with("[20")).fold(String::new(), |all, line| all + line + "\n")
     }
 
     /// The counters now.
@@ -114,9 +151,11 @@ impl Plane {
             (now.reloads - before.reloads, now.checks - before.checks, now.runtime - before.runtime);
         let said = format!("{what}: {reloads} reloads, {runtime} times at run time, {checks} checks");
         match cost {
-            Cost::RunTime => assert!(reloads == 0 && checks == 0 && runtime > 0, "{said}\n{}", self.baton.log()),
-            Cost::Nothing => assert!(reloads == 0 && checks == 0 && runtime == 0, "{said}\n{}", self.baton.log()),
-            Cost::Reload => assert!(reloads == 1 && checks >= 1, "{said}\n{}", self.baton.log()),
+            Cost::RunTime => assert!(reloads == 0 && checks == 0 && runtime > 0, "{said}\n{}", self.journal()),
+            Cost::NoReload => assert!(reloads == 0 && runtime > 0, "{said}\n{}", self.journal()),
+            Cost::Nothing => assert!(reloads == 0 && checks == 0 && runtime == 0, "{said}\n{}", self.journal()),
+            Cost::Reload => assert!(reloads == 1, "{said}\n{}", self.journal()),
+            Cost::CheckedReload => assert!(reloads == 1 && checks >= 1, "{said}\n{}", self.journal()),
         }
     }
 
@@ -139,7 +178,7 @@ impl Plane {
             last = format!("{} {applied:#}", same.unwrap_or_default());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("never settled: {last}\nthe log:\n{}", self.baton.log());
+        panic!("never settled: {last}\nthe log:\n{}", self.journal());
     }
 
     /// Waits until HAProxy has exactly the servers that Marathon has tasks for; how long that took.
@@ -160,7 +199,7 @@ impl Plane {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let status = self.baton.status().await.unwrap_or_default();
-        panic!("never as wanted: {said}\n{status:#}\nthe log:\n{}", self.baton.log());
+        panic!("never as wanted: {said}\n{status:#}\nthe log:\n{}", self.journal());
     }
 
     /// The addresses that ought to be behind each port.
@@ -211,9 +250,12 @@ impl Plane {
         self.baton.signal(Signal::SIGCONT).unwrap();
         let said = std::fs::read_to_string(dir.join("again.log")).unwrap_or_default();
         let after = after.unwrap_or_else(|why| panic!("HAProxy does not start from its files: {why:#}\n{said}"));
-        assert_eq!(before.difference(&after), None, "started from the files\n{}", self.baton.log());
+        assert_eq!(before.difference(&after), None, "started from the files\n{}", self.journal());
         let pid = status["haproxy"]["pid"].clone();
-        self.baton.until("another HAProxy", |s| s["haproxy"]["pid"].is_u64() && s["haproxy"]["pid"] != pid).await.unwrap();
+        self.baton
+            .until("another HAProxy", |s| s["haproxy"]["pid"].is_u64() && s["haproxy"]["pid"] != pid)
+            .await
+            .unwrap();
     }
 }
 
@@ -273,6 +315,9 @@ pub(crate) fn labelled(labels: &[(&str, &str)]) -> Value {
     let labels = [("HAPROXY_0_MODE", "http")].iter().chain(labels);
     Value::Object(labels.map(|(name, value)| ((*name).to_owned(), json!(value))).collect())
 }
+
+/// What a daemon of [`plane_of_a_file`] reads.
+const FILE: &str = "apps.json";
 
 /// Looks, ten milliseconds apart.
 const PATIENCE: u32 = 2_000;
