@@ -65,7 +65,15 @@ impl Builder {
     /// # Errors
     /// When a template fails: no app can cause that.
     pub(super) fn build_without(&self, snapshot: &Snapshot, left_out: &LeftOut) -> anyhow::Result<Built> {
-        let Wanted { state, issues } = self.state(snapshot, left_out);
+        self.render(self.state(snapshot, left_out))
+    }
+
+    /// The text that says what HAProxy is to do.
+    ///
+    /// # Errors
+    /// When a template fails: no app can cause that.
+    pub(super) fn render(&self, wanted: Wanted) -> anyhow::Result<Built> {
+        let Wanted { state, issues } = wanted;
         let settings = settings(&self.config, self.purpose, self.abilities);
         let mut draft = self.renderer.render(&state, &settings)?;
         if let Some(pem) = &self.default_cert {

@@ -20,6 +20,7 @@ use anyhow::Context as _;
 use haproxy::app::Snapshot;
 use haproxy::check::Rejected;
 use haproxy::features::Features;
+use haproxy::model::LbState;
 use haproxy::preflight::Unbindable;
 use haproxy::reload::queue::{Ended, Pauses, Queue};
 use haproxy::reload::{Outcome, Reloader};
@@ -74,6 +75,7 @@ enum Event {
     Due,
     Drains,
     Files,
+    Look,
     Stop,
 }
 
@@ -120,6 +122,7 @@ impl Reconcile {
             force: false,
             retry_listeners: None,
             retry_apps: None,
+            look: Instant::now() + LOOK,
         };
         loop {
             match task.next().await {
@@ -163,6 +166,7 @@ impl Reconcile {
                     task.reporter.draining(task.live.draining());
                 }
                 Event::Files => task.follow().await?,
+                Event::Look => task.look().await,
             }
         }
     }
@@ -184,6 +188,8 @@ struct Task {
     retry_listeners: Option<Instant>,
     /// When apps that HAProxy refused get another try although they did not change.
     retry_apps: Option<Instant>,
+    /// When to see whether the worker is still the one that is known.
+    look: Instant,
 }
 
 impl Task {
@@ -198,6 +204,7 @@ impl Task {
             () = until(due) => Event::Due,
             () = until(self.files) => Event::Files,
             () = until(self.live.deadline()) => Event::Drains,
+            () = until(Some(self.look)) => Event::Look,
             () = until(self.retry_listeners) => Event::RetryListeners,
             () = until(self.retry_apps) => Event::RetryApps,
         }
@@ -219,50 +226,72 @@ impl Task {
         }
     }
 
-    /// The apps are otherwise: at once, unless something waits that takes longer.
+    /// The apps are otherwise: at once, but for what needs a reload.
     async fn changed(&mut self) -> anyhow::Result<()> {
         self.queue.hurry(false, Instant::now());
-        if self.queue.is_waiting() || !self.at_run_time().await? {
+        if !self.at_run_time().await? {
             self.want(Work::because("apps changed"));
         }
         Ok(())
     }
 
-    /// Brings the newest apps to run without a reload; false where that cannot be.
+    /// Brings the newest apps to run without a reload, as far as that can be; whether nothing is left.
     async fn at_run_time(&mut self) -> anyhow::Result<bool> {
-        if self.force {
-            return Ok(false);
-        }
         let snapshot = self.inputs.snapshots.borrow_and_update().clone();
         self.left_out.forget_changed(&snapshot);
         let wanted = self.build_state(&snapshot).await?;
-        let brought = self.live.bring(&wanted.state).await;
-        if let Brought::NeedsReload(because) = &brought {
+        let mut brought = self.live.bring(&wanted.state).await;
+        let mut complete = !self.force;
+        if let Brought::NeedsReload(because) | Brought::Unconfirmed(because) = &brought {
             log::debug!("a reload: {because}");
-            return Ok(false);
+            complete = false;
         }
-        self.reporter.wanted(&wanted.issues, &self.left_out);
-        self.reporter.brought(&brought, &wanted.state, &snapshot, self.live.draining());
-        if brought != Brought::Unchanged && self.files.is_none() {
+        if let Brought::NeedsReload(_) = &brought {
+            brought = self.live.meanwhile(&wanted.state).await;
+        }
+        if complete {
+            self.reporter.wanted(&wanted.issues, &self.left_out);
+            self.reporter.serves(&wanted.state, &snapshot);
+        }
+        self.reporter.brought(&brought, &snapshot, self.live.draining());
+        if matches!(brought, Brought::Applied { .. }) && self.files.is_none() {
             self.files = Some(Instant::now() + FOLLOW);
         }
-        Ok(true)
+        Ok(complete)
     }
 
     /// The files say what runs since a change at run time. Where they cannot, a reload says so.
     async fn follow(&mut self) -> anyhow::Result<()> {
         self.files = None;
-        let snapshot = self.inputs.snapshots.borrow().clone();
-        let built = self.build(&snapshot).await?;
+        // What runs, and not what is wanted: no reload may have confirmed that. Where it is not known, one is to come.
+        let Some(state) = self.live.state().cloned() else { return Ok(()) };
+        if self.force {
+            // Other settings than those that run are not confirmed either.
+            self.files = Some(Instant::now() + FOLLOW);
+            return Ok(());
+        }
+        let built = self.render(state).await?;
         match self.inputs.reloader.follow(&built.bundle).await {
-            Ok(true) => (),
+            Ok(true) => {
+                self.live.filed(built.state, built.bundle.digest());
+                self.reporter.filed(None);
+            }
             Ok(false) => self.want(Work::because("HAProxy refuses the file for what it runs")),
             Err(why) => {
-                self.reporter.trouble(&format!("the files do not follow what runs: {why}"));
+                self.reporter.filed(Some(&format!("the files do not follow what runs: {:#}", anyhow::Error::new(why))));
                 self.files = Some(Instant::now() + FOLLOW_AGAIN);
             }
         }
         Ok(())
+    }
+
+    /// Somebody else may have started HAProxy anew, or reloaded it: from files that are behind.
+    async fn look(&mut self) {
+        if self.live.is_other().await {
+            self.live.restarted();
+            self.want(Work::because("another HAProxy"));
+        }
+        self.look = Instant::now() + LOOK;
     }
 
     /// Applies the newest there is, and decides whether that needs another try.
@@ -314,16 +343,20 @@ impl Task {
             match &outcome {
                 Outcome::Applied { digest, .. } => {
                     self.files = None;
+                    self.reporter.filed(None);
                     self.live.loaded(built.state.clone(), *digest).await;
                 }
                 Outcome::Unchanged { digest } => {
-                    if let Brought::NeedsReload(why) = self.live.found(&built.state, *digest).await {
+                    self.reporter.filed(None);
+                    if let Brought::NeedsReload(why) | Brought::Unconfirmed(why) =
+                        self.live.found(&built.state, *digest).await
+                    {
                         log::info!("a reload, for {why}");
                         self.force = true;
                         continue;
                     }
                 }
-                _ => self.live.forget(),
+                _ => self.live.failed().await,
             }
             self.reporter.wanted(&built.issues, &self.left_out);
             self.reporter.ended(&outcome, &built, &snapshot, &because);
@@ -346,6 +379,13 @@ impl Task {
         let left_out = self.left_out.clone();
         let built = tokio::task::spawn_blocking(move || builder.build_without(&snapshot, &left_out)).await;
         built.context("build the configuration")?
+    }
+
+    /// The text for a state.
+    async fn render(&mut self, state: LbState) -> anyhow::Result<Built> {
+        let builder = self.inputs.builder.clone();
+        let built = tokio::task::spawn_blocking(move || builder.render(Wanted { state, issues: Vec::new() })).await;
+        built.context("render the configuration")?
     }
 
     /// As `build`, without the text.
@@ -422,6 +462,9 @@ const MAX_ROUNDS: usize = 20;
 
 /// How long the files may be behind what runs.
 const FOLLOW: Duration = Duration::from_millis(300);
+
+/// How long another worker than the known one may go unnoticed.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Where they cannot be written.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(5);

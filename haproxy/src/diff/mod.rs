@@ -12,6 +12,7 @@ mod op;
 mod running;
 #[cfg(test)]
 mod tests;
+mod within;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use crate::text::Host;
 pub use certs::{CertChange, Pem, certificates};
 pub use op::{MapChange, Op, Place};
 pub use running::{Running, Seen};
+pub use within::within;
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
