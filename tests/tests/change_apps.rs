@@ -39,14 +39,14 @@ fn a_new_app_is_one_reload_and_a_deleted_one_none() {
                 })
                 .await;
             plane
-                .costs(Cost::NoReload, "deleted", async {
+                .costs(Cost::RunTime, "deleted", async {
                     plane.sim.delete_app("/new").unwrap();
                     assert_eq!(until(NEW, &[], |a| a.status == 503).await.status, 503, "no task, the port is there");
                     assert_eq!(until("http://127.0.0.1/", &host, |a| a.status == 503).await.status, 503);
                 })
                 .await;
             plane
-                .costs(Cost::NoReload, "posted again before the next reload", async {
+                .costs(Cost::RunTime, "posted again before the next reload", async {
                     plane.sim.post_app(&app("/new", 10_002, &[("HAPROXY_0_VHOST", "new.example.com")], 1)).unwrap();
                     assert_eq!(answering(NEW, 1).await.len(), 1);
                 })

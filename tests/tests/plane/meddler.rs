@@ -123,17 +123,17 @@ async fn converse(mut client: UnixStream, real: &Path, orders: &Mutex<Orders>) -
                     Spoil::CutReplies => {
                         server.write_all(text).await?;
                         // Once it answers, it has done it.
-                        server.read(&mut answered).await?;
+                        let _ = server.read(&mut answered).await?;
                         return Ok(());
                     }
                     Spoil::CutCommands | Spoil::CutCommandsAndReading => {
                         server.write_all(&half(text)).await?;
-                        server.read(&mut answered).await?;
+                        let _ = server.read(&mut answered).await?;
                         return Ok(());
                     }
                     Spoil::Kill(pid) => {
                         server.write_all(&half(text)).await?;
-                        server.read(&mut answered).await?;
+                        let _ = server.read(&mut answered).await?;
                         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
                         return Ok(());
                     }

@@ -41,8 +41,6 @@ pub(crate) struct Plane {
 pub(crate) enum Cost {
     /// No reload, and no `haproxy -c`.
     RunTime,
-    /// No reload; the files lose or gain a section, which is checked before they follow.
-    NoReload,
     /// As [`Self::RunTime`], and nothing changes at run time either.
     Nothing,
     /// Exactly one reload, of a configuration that was checked before or is known to be accepted.
@@ -123,6 +121,23 @@ impl Plane {
         Self { sim, baton, checks }
     }
 
+    /// The daemon is killed without warning, and another one started in its place.
+    pub(crate) async fn killed(self) -> Self {
+        self.killed_with(false).await
+    }
+
+    /// As [`Self::killed`], and HAProxy dies with it.
+    pub(crate) async fn killed_with(self, haproxy: bool) -> Self {
+        let Self { sim, baton, checks } = self;
+        if haproxy {
+            // The daemon stands still, so that it sees nothing of it.
+            baton.signal(Signal::SIGSTOP).unwrap();
+            baton.kill_haproxy();
+        }
+        let baton = baton.kill_and_restart().await.unwrap();
+        Self { sim, baton, checks }
+    }
+
     /// What the daemon itself logged, without HAProxy's lines.
     pub(crate) fn journal(&self) -> String {
         let log = self.baton.log();
@@ -152,7 +167,6 @@ impl Plane {
         let said = format!("{what}: {reloads} reloads, {runtime} times at run time, {checks} checks");
         match cost {
             Cost::RunTime => assert!(reloads == 0 && checks == 0 && runtime > 0, "{said}\n{}", self.journal()),
-            Cost::NoReload => assert!(reloads == 0 && runtime > 0, "{said}\n{}", self.journal()),
             Cost::Nothing => assert!(reloads == 0 && checks == 0 && runtime == 0, "{said}\n{}", self.journal()),
             Cost::Reload => assert!(reloads == 1, "{said}\n{}", self.journal()),
             Cost::CheckedReload => assert!(reloads == 1 && checks >= 1, "{said}\n{}", self.journal()),
@@ -199,7 +213,11 @@ impl Plane {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let status = self.baton.status().await.unwrap_or_default();
-        panic!("never as wanted: {said}\n{status:#}\nthe log:\n{}", self.journal());
+        let position = self.sim.event_position();
+        let events = self.sim.events_since(position.saturating_sub(12));
+        let events: Vec<_> =
+            events.iter().map(|e| format!("{:?} ago: {} {}", e.at.elapsed(), e.kind, e.body)).collect();
+        panic!("never as wanted: {said}\n{status:#}\nthe last events: {events:#?}\nthe log:\n{}", self.journal());
     }
 
     /// The addresses that ought to be behind each port.
