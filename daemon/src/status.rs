@@ -155,6 +155,8 @@ pub struct AppliedReport {
     pub pending: bool,
     /// Why the newest wanted configuration does not run.
     pub trouble: Option<TroubleReport>,
+    /// Why the files do not say what HAProxy was brought to run, and since when.
+    pub files_trouble: Option<TroubleReport>,
     /// The certificates that HAProxy has.
     pub certificates: CertificatesReport,
     /// The apps left out because HAProxy or the kernel refuses their part, with the words it said.

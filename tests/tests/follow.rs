@@ -16,6 +16,8 @@ use serde_json::json;
 fn traffic_follows_an_app_from_deployment_to_deletion() {
     scene(Personality::V1_8, 1, |scene| async move {
         let Scene { sim, baton, .. } = &scene;
+        // Else a slow start has the app already, and needs no reload for it.
+        baton.until("a start without apps", |s| s["applied"]["digest"].is_string()).await.unwrap();
         sim.post_app(&app("/web", 10_001, &[("HAPROXY_0_VHOST", "web.example.com")], 1)).unwrap();
         let by_port = "http://127.0.0.1:10001/";
         assert_eq!(get_until(by_port, &[], |a| a.status == 200).await.json()["app"], "/web");

@@ -1,4 +1,9 @@
 //! One bad app harms nobody: what HAProxy refuses is found, replaced and remembered.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test that reads the clock; clippy exempts `#[test]` functions only"
+)]
 
 mod scene;
 

@@ -94,6 +94,7 @@ fn table(report: &Report, now: f64) -> String {
     let pending = if applied.pending { ", a newer one is on its way" } else { "" };
     rows.push(("applied", format!("{digest}{how}, {}{pending}", ago(applied.at))));
     rows.extend(applied.trouble.iter().map(|trouble| ("", trouble_line(trouble, now))));
+    rows.extend(applied.files_trouble.iter().map(|trouble| ("", trouble_line(trouble, now))));
     rows.push((
         "serves",
         format!(

@@ -110,7 +110,16 @@ impl Builder {
         kept: &mut Kept,
     ) -> anyhow::Result<Built> {
         kept.look_again();
-        let Wanted { state, issues } = self.state(snapshot, left_out, kept);
+        let wanted = self.state(snapshot, left_out, kept);
+        self.render(wanted)
+    }
+
+    /// The text that says what HAProxy is to do.
+    ///
+    /// # Errors
+    /// When a template fails: no app can cause that.
+    pub(super) fn render(&self, wanted: Wanted) -> anyhow::Result<Built> {
+        let Wanted { state, issues } = wanted;
         let mut settings = settings(&self.config, self.purpose, self.abilities);
         if let Some(deployed) = &self.certs {
             settings.certs.clone_from(&deployed.apps);
@@ -169,6 +178,16 @@ pub(super) async fn state(
 ) -> anyhow::Result<Wanted> {
     let snapshot = Arc::clone(snapshot);
     aside(builder, left_out, kept, move |builder, out, kept| builder.state(&snapshot, out, kept)).await
+}
+
+/// The text for a state, whatever the apps want.
+///
+/// # Errors
+/// When a template fails: no app can cause that.
+pub(super) async fn text(builder: &Builder, state: LbState) -> anyhow::Result<Built> {
+    let builder = builder.clone();
+    let built = tokio::task::spawn_blocking(move || builder.render(Wanted { state, issues: Vec::new() })).await;
+    built.context("render the configuration")?
 }
 
 /// Compiling and rendering thousands of apps takes tens of milliseconds: not on this thread.

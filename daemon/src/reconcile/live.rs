@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use haproxy::app::{Instance, Snapshot};
 use haproxy::bundle::Digest;
 use haproxy::certs::Certificates;
-use haproxy::diff::{Op, Place, Plan, Running, certificates, certificates_again, diff};
+use haproxy::diff::{Op, Place, Plan, Running, certificates, certificates_again, diff, within};
 use haproxy::features::Features;
 use haproxy::model::LbState;
 use haproxy::runtime::drains::Drains;
@@ -29,6 +29,8 @@ pub(super) struct Live {
     current: Option<Current>,
     /// The worker was changed since it loaded its file.
     changed: bool,
+    /// What files say that a worker may have been started with: those it loaded last, and the newest.
+    files: [Option<(Digest, LbState)>; 2],
 }
 
 /// A worker that is known.
@@ -62,6 +64,8 @@ pub(super) enum Brought {
     },
     /// It takes a reload.
     NeedsReload(String),
+    /// It was tried and could not be confirmed: as far as it can be read, what runs is known again.
+    Unconfirmed(String),
 }
 
 impl Live {
@@ -69,7 +73,7 @@ impl Live {
         let client = Client::new(stats, master, PATIENCE);
         let (drains, lingering) = (Drains::new(drain_timeout), Lingering::new(drain_timeout));
         let doubts = Doubts::default();
-        Self { client, features, drains, lingering, doubts, current: None, changed: false }
+        Self { client, features, drains, lingering, doubts, current: None, changed: false, files: [None, None] }
     }
 
     /// What the worker was loaded with does not say what it runs.
@@ -106,6 +110,7 @@ impl Live {
         self.leave_behind(&state);
         self.forget();
         self.changed = false;
+        self.files = [Some((digest, state.clone())), None];
         self.current = self.find(state, digest).await;
         if let Some(current) = &mut self.current {
             current.certs = certs.cloned();
@@ -119,6 +124,30 @@ impl Live {
         self.lingering.reloaded(gone, now);
     }
 
+    /// The files of this digest follow what runs.
+    pub(super) fn filed(&mut self, state: LbState, digest: Digest) {
+        self.files[1] = Some((digest, state));
+    }
+
+    /// A reload failed. The worker of before goes on; a new one is not known.
+    pub(super) async fn failed(&mut self) {
+        let known = self.current.as_ref().map(|current| current.worker);
+        if known.is_some() && self.client.worker().await.ok() != known {
+            self.forget();
+        }
+    }
+
+    /// Whether another worker answers than the one that was changed last.
+    pub(super) async fn is_other(&self) -> bool {
+        let Some(current) = &self.current else { return false };
+        self.client.worker().await.is_ok_and(|worker| worker != current.worker)
+    }
+
+    /// What runs, where that is known.
+    pub(super) fn state(&self) -> Option<&LbState> {
+        self.current.as_ref().map(|current| current.running.state())
+    }
+
     /// The worker was found running the file for `state`; what was changed in it since is put right.
     pub(super) async fn found(
         &mut self,
@@ -129,6 +158,7 @@ impl Live {
         if self.current.is_some() {
             return Brought::Unchanged;
         }
+        self.files = [Some((digest, state.clone())), None];
         self.current = self.find(state.clone(), digest).await;
         // An earlier baton may have left some behind.
         self.lingering.reloaded([], Instant::now());
@@ -143,9 +173,32 @@ impl Live {
         Some(Current { worker, running: Running::loaded(state), certs: None })
     }
 
+    /// A worker that was started with files of ours is known, whoever started it.
+    async fn adopt(&mut self, wanted: &LbState) {
+        let Ok(worker) = self.client.worker().await else { return };
+        let mut files = self.files.iter().flatten();
+        let Some((_, state)) = files.find(|(digest, _)| worker.digest == Some(*digest)) else { return };
+        self.current = Some(Current { worker, running: Running::loaded(state.clone()), certs: None });
+        if let Err(why) = self.read_back(wanted).await {
+            log::debug!("read what a new HAProxy runs: {why}");
+            self.forget();
+        }
+    }
+
+    /// Where a reload is needed: brings of `wanted` what needs none. Certificates stay as they are.
+    pub(super) async fn meanwhile(&mut self, wanted: &LbState) -> Brought {
+        let Some(current) = &self.current else { return Brought::Unchanged };
+        let part = within(&current.running, wanted, &self.features);
+        let certs = current.certs.clone();
+        self.bring(&part, certs.as_ref()).await
+    }
+
     /// Brings `wanted` to run with `certs`, if that needs no reload.
     pub(super) async fn bring(&mut self, wanted: &LbState, certs: Option<&Arc<Certificates>>) -> Brought {
         let began = Instant::now();
+        if self.current.is_none() {
+            self.adopt(wanted).await;
+        }
         let Some(current) = &mut self.current else {
             return Brought::NeedsReload("what HAProxy runs is not known".to_owned());
         };
@@ -187,13 +240,13 @@ impl Live {
         let plan = self.current.as_ref().map(|current| diff(&current.running, wanted, &self.features));
         match plan {
             Some(Plan::Unchanged) => Brought::Applied { ops: ops.len(), took: began.elapsed() },
-            _ => Brought::NeedsReload("a change at run time could not be confirmed".to_owned()),
+            _ => Brought::Unconfirmed("a change at run time could not be confirmed".to_owned()),
         }
     }
 
     fn lost(&mut self, why: &RuntimeError) -> Brought {
         self.forget();
-        Brought::NeedsReload(format!("what HAProxy runs cannot be read: {why}"))
+        Brought::Unconfirmed(format!("what HAProxy runs cannot be read: {why}"))
     }
 
     async fn read_back(&mut self, wanted: &LbState) -> Result<(), RuntimeError> {

@@ -92,6 +92,7 @@ enum Event {
     Due,
     Drains,
     Files,
+    Look,
     Stop,
 }
 
@@ -124,6 +125,7 @@ impl Reconcile {
             retry_apps: None,
             cleanup: None,
             unconfirmed: Arc::default(),
+            look: Instant::now() + LOOK,
         };
         loop {
             match task.next().await {
@@ -177,6 +179,7 @@ impl Reconcile {
                     task.reporter.draining(task.live.draining());
                 }
                 Event::Files => task.follow().await?,
+                Event::Look => task.look().await,
             }
         }
     }
@@ -205,6 +208,8 @@ struct Task {
     cleanup: Option<Instant>,
     /// The tasks that nothing vouches for.
     unconfirmed: Arc<BTreeSet<String>>,
+    /// When to see whether the worker is still the one that is known.
+    look: Instant,
 }
 
 impl Task {
@@ -221,6 +226,7 @@ impl Task {
             () = until(due) => Event::Due,
             () = until(self.files) => Event::Files,
             () = until(self.live.deadline()) => Event::Drains,
+            () = until(Some(self.look)) => Event::Look,
             () = until(self.retry_listeners) => Event::RetryListeners,
             () = until(self.retry_apps) => Event::RetryApps,
             () = until(self.cleanup) => Event::Cleanup,
@@ -243,10 +249,10 @@ impl Task {
         }
     }
 
-    /// Apps or certificates are otherwise: at once, unless something waits that takes longer.
+    /// Apps or certificates are otherwise: at once, but for what needs a reload.
     async fn changed(&mut self, what: &'static str) -> anyhow::Result<()> {
         self.queue.hurry(false, Instant::now());
-        if self.queue.is_waiting() || !self.at_run_time().await? {
+        if !self.at_run_time().await? {
             self.want(Work::because(what));
         }
         Ok(())
@@ -280,47 +286,69 @@ impl Task {
         }
     }
 
-    /// Brings the newest apps to run without a reload; false where that cannot be.
+    /// Brings the newest apps to run without a reload, as far as that can be; whether nothing is left.
     async fn at_run_time(&mut self) -> anyhow::Result<bool> {
         let snapshot = self.inputs.snapshots.borrow_and_update().clone();
         self.left_out.apps.forget_changed(&snapshot);
         let wanted = self.build_state(&snapshot).await?;
         let asked = self.inputs.certs.ask(&self.inputs.builder.config, &wanted.state).await;
         self.deploy(asked);
-        if self.force {
-            return Ok(false);
-        }
-        let brought = self.live.bring(&wanted.state, self.inputs.builder.certificates()).await;
-        if let Brought::NeedsReload(because) = &brought {
+        let mut brought = self.live.bring(&wanted.state, self.inputs.builder.certificates()).await;
+        let mut complete = !self.force;
+        if let Brought::NeedsReload(because) | Brought::Unconfirmed(because) = &brought {
             log::debug!("a reload: {because}");
-            return Ok(false);
+            complete = false;
         }
-        self.accepted(&snapshot).await;
-        self.reporter.wanted(&wanted.issues, &self.left_out);
-        self.reporter.brought(&brought, &wanted.state, &snapshot, self.live.draining());
-        if brought != Brought::Unchanged && self.files.is_none() {
+        if let Brought::NeedsReload(_) = &brought {
+            brought = self.live.meanwhile(&wanted.state).await;
+        }
+        if complete {
+            self.accepted(&snapshot).await;
+            self.reporter.wanted(&wanted.issues, &self.left_out);
+            self.reporter.serves(&wanted.state, &snapshot);
+            let after = Duration::from(self.inputs.builder.config.haproxy.cleanup_after);
+            let needed = !after.is_zero() && self.live.has_retired(&wanted.state);
+            schedule(&mut self.cleanup, needed, Instant::now() + after);
+        }
+        self.reporter.brought(&brought, &snapshot, self.live.draining());
+        if matches!(brought, Brought::Applied { .. }) && self.files.is_none() {
             self.files = Some(Instant::now() + FOLLOW);
         }
-        let after = Duration::from(self.inputs.builder.config.haproxy.cleanup_after);
-        let needed = !after.is_zero() && self.live.has_retired(&wanted.state);
-        schedule(&mut self.cleanup, needed, Instant::now() + after);
-        Ok(true)
+        Ok(complete)
     }
 
     /// The files say what runs since a change at run time. Where they cannot, a reload says so.
     async fn follow(&mut self) -> anyhow::Result<()> {
         self.files = None;
-        let snapshot = self.inputs.snapshots.borrow().clone();
-        let built = self.build(&snapshot).await?;
+        // What runs, and not what is wanted: no reload may have confirmed that. Where it is not known, one is to come.
+        let Some(state) = self.live.state().cloned() else { return Ok(()) };
+        if self.force {
+            // Other settings than those that run are not confirmed either.
+            self.files = Some(Instant::now() + FOLLOW);
+            return Ok(());
+        }
+        let built = build::text(&self.inputs.builder, state).await?;
         match self.inputs.reloader.follow(&built.bundle).await {
-            Ok(true) => (),
+            Ok(true) => {
+                self.live.filed(built.state, built.bundle.digest());
+                self.reporter.filed(None);
+            }
             Ok(false) => self.want(Work::because("HAProxy refuses the file for what it runs")),
             Err(why) => {
-                self.reporter.trouble(&format!("the files do not follow what runs: {why}"));
+                self.reporter.filed(Some(&format!("the files do not follow what runs: {:#}", anyhow::Error::new(why))));
                 self.files = Some(Instant::now() + FOLLOW_AGAIN);
             }
         }
         Ok(())
+    }
+
+    /// Somebody else may have started HAProxy anew, or reloaded it: from files that are behind.
+    async fn look(&mut self) {
+        if self.live.is_other().await {
+            self.live.restarted();
+            self.want(Work::because("another HAProxy"));
+        }
+        self.look = Instant::now() + LOOK;
     }
 
     /// Applies the newest there is, and decides whether that needs another try.
@@ -384,10 +412,12 @@ impl Task {
                 Outcome::Applied { digest, .. } => {
                     self.files = None;
                     self.cleanup = None;
+                    self.reporter.filed(None);
                     self.live.loaded(built.state.clone(), built.bundle.certs(), *digest).await;
                 }
                 Outcome::Unchanged { digest } => {
-                    if let Brought::NeedsReload(why) =
+                    self.reporter.filed(None);
+                    if let Brought::NeedsReload(why) | Brought::Unconfirmed(why) =
                         self.live.found(&built.state, built.bundle.certs(), *digest).await
                     {
                         log::info!("a reload, for {why}");
@@ -395,7 +425,7 @@ impl Task {
                         continue;
                     }
                 }
-                _ => self.live.forget(),
+                _ => self.live.failed().await,
             }
             self.reporter.wanted(&built.issues, &self.left_out);
             self.reporter.ended(&outcome, &built, &snapshot, &because);
@@ -440,6 +470,9 @@ const MAX_ROUNDS: usize = 20;
 
 /// How long the files may be behind what runs.
 const FOLLOW: Duration = Duration::from_millis(300);
+
+/// How long another worker than the known one may go unnoticed.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Where they cannot be written.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(5);

@@ -127,8 +127,30 @@ impl Reporter {
         });
     }
 
+    /// The newest wanted state runs.
+    pub(super) fn serves(&self, state: &LbState, snapshot: &Snapshot) {
+        self.status.send_modify(|status| serves(&mut status.applied, state, snapshot));
+    }
+
+    /// The files say what runs, or why they do not.
+    pub(super) fn filed(&self, trouble: Option<&str>) {
+        self.status.send_if_modified(|status| {
+            let known = &mut status.applied.files_trouble;
+            if known.as_ref().map(|known| known.text.as_str()) == trouble {
+                return false;
+            }
+            let since = known.as_ref().map_or_else(|| seconds(SystemTime::now()), |known| known.since);
+            match trouble {
+                Some(text) => log::error!("{text}"),
+                None => log::info!("the files say again what runs"),
+            }
+            *known = trouble.map(|text| TroubleReport { since, text: text.to_owned() });
+            true
+        });
+    }
+
     /// A change at run time, or none was needed.
-    pub(super) fn brought(&self, brought: &Brought, state: &LbState, snapshot: &Snapshot, draining: usize) {
+    pub(super) fn brought(&self, brought: &Brought, snapshot: &Snapshot, draining: usize) {
         self.status.send_modify(|status| {
             let applied = &mut status.applied;
             if let Brought::Applied { ops, took } = brought {
@@ -140,7 +162,6 @@ impl Reporter {
                 applied.runtime += 1;
             }
             applied.draining = draining;
-            serves(applied, state, snapshot);
         });
     }
 

@@ -12,6 +12,7 @@ mod op;
 mod running;
 #[cfg(test)]
 mod tests;
+mod within;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,6 +28,7 @@ use crate::text::Host;
 pub use certs::{CertChange, certificates, certificates_again, in_list};
 pub use op::{MapChange, Op, Place};
 pub use running::{Running, Seen};
+pub use within::within;
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -39,6 +39,11 @@ impl Running {
         Self { state, leaving: BTreeMap::new(), maps, published: true, wildcards }
     }
 
+    /// What it has, servers on their way out not among it.
+    pub fn state(&self) -> &LbState {
+        &self.state
+    }
+
     /// The operations that lead to `wanted` were all carried out.
     pub fn applied(&mut self, ops: &[Op], wanted: &LbState) {
         let mut touched = BTreeSet::new();

@@ -225,6 +225,33 @@ proptest! {
     }
 
     #[test]
+    fn what_needs_no_reload_is_brought_to_run_while_one_is_waited_for(
+        states in proptest::collection::vec(any_wild_state(), 2..8), new in any::<bool>(),
+    ) {
+        let features = if new { features(3, 0) } else { features(2, 6) };
+        let mut running = Running::loaded(states[0].clone());
+        for wanted in &states[1..] {
+            let part = within(&running, wanted, &features);
+            let optioned: Vec<_> = running.state.backends.iter().map(|(id, has)| (id.clone(), has.clone())).collect();
+            prop_assert!(check_applies(&mut running, &part, &features)?, "no reload for a part");
+            for (id, had) in optioned {
+                let (has, wants) = (&running.state.backends[&id], wanted.backends.get(&id));
+                let names = |backend: &Arc<Backend>| backend.servers.iter().map(|s| s.name.clone()).collect::<BTreeSet<_>>();
+                let wants = wants.map(names).unwrap_or_default();
+                prop_assert!(names(has).is_subset(&wants), "who is not wanted is out");
+                prop_assert!(names(has) == wants || !had.balance.dynamic || !running.leaving.is_empty() || had.sticky);
+            }
+            for (map, entries) in &running.maps {
+                let leads = |to: &String| running.state.backends.keys().any(|id| id.as_str() == to);
+                prop_assert!(entries.values().all(leads), "{:?}", map);
+            }
+            if check_applies(&mut running.clone(), wanted, &features)? {
+                prop_assert_eq!(diff(&running, &part, &features), Plan::Unchanged);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_read_back_is_led_to_what_is_wanted(was in any_state(), is in any_state(), wanted in any_state()) {
         // The model believes `was`, HAProxy has `is`.
         let features = features(2, 6);
@@ -250,6 +277,27 @@ fn check(old: &LbState, new: &LbState, release: (u16, u16), expected: Plan) {
 
 fn reload(because: Reason) -> Plan {
     Plan::Reload { because }
+}
+
+#[test]
+fn beside_what_needs_a_reload_everything_else_is_brought_to_run() {
+    let mut old = state([(1, vec![server(1)]), (2, vec![server(2)])]);
+    route(&mut old, "moved.example", None, 1, false);
+    let mut new = state([(1, vec![server(3)]), (2, vec![server(2)]), (3, vec![server(4)])]);
+    Arc::make_mut(new.backends.get_mut(&id(2)).unwrap()).network_allowed = vec!["10.0.0.0/8".parse().unwrap()];
+    route(&mut new, "moved.example", None, 3, false);
+    route(&mut new, "added.example", None, 1, false);
+    route(&mut new, "secret.example", None, 2, false);
+    let running = Running::loaded(old.clone());
+    assert!(matches!(diff(&running, &new, &features(2, 6)), Plan::Reload { .. }));
+    let part = within(&running, &new, &features(2, 6));
+    assert_eq!(part.backends[&id(1)].servers, vec![server(3)], "a task of another app moves");
+    assert_eq!(part.backends[&id(2)], old.backends[&id(2)], "an option waits");
+    assert!(!part.backends.contains_key(&id(3)));
+    let leads = |host: &str| part.routes.get(&Host::parse(host).unwrap()).map(|table| table.routes[0].backend.clone());
+    assert_eq!(leads("added.example"), Some(id(1)));
+    assert_eq!(leads("moved.example"), Some(id(1)), "where it led before the new app is there");
+    assert_eq!(leads("secret.example"), None, "not before it is known who may use it");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::bundle::{Bind, Bundle, Digest};
+use crate::bundle::{Bind, Bundle, Digest, Shape};
 use crate::check::{CheckError, Verdict, check};
 use crate::disk::{Disk, DiskError, Previous};
 use crate::master::{Info, Master, MasterError, Processes};
@@ -69,8 +69,8 @@ pub struct Reloader {
     times: Times,
     /// The listeners of the bundle applied last; empty after a start of the daemon.
     binds: Vec<Bind>,
-    /// The shape of the bundle that HAProxy accepted last.
-    accepted: Option<Digest>,
+    /// The shape of the bundles that HAProxy accepted last.
+    accepted: Option<Shape>,
     /// The bundle that was accepted by a mere `check`.
     checked: Option<Digest>,
     checks: Checks,
@@ -162,9 +162,9 @@ impl Reloader {
     /// # Errors
     /// When HAProxy cannot be asked, or the disk refuses.
     pub async fn follow(&mut self, bundle: &Arc<Bundle>) -> Result<bool, ReloadError> {
-        if self.accepted != Some(bundle.shape()) {
+        if !self.knows(bundle) {
             match self.check(bundle).await? {
-                Verdict::Accepted { .. } => self.accepted = Some(bundle.shape()),
+                Verdict::Accepted { .. } => self.accept(bundle),
                 Verdict::Rejected(_) => return Ok(false),
             }
         }
@@ -173,12 +173,22 @@ impl Reloader {
         Ok(true)
     }
 
+    /// HAProxy accepted what its verdict on this bundle depends on.
+    fn knows(&self, bundle: &Bundle) -> bool {
+        self.accepted.as_ref().is_some_and(|accepted| accepted.covers(bundle.shape()))
+    }
+
+    fn accept(&mut self, bundle: &Bundle) {
+        let accepted = self.accepted.take();
+        self.accepted = Some(accepted.map_or_else(|| bundle.shape().clone(), |accepted| accepted.and(bundle.shape())));
+    }
+
     async fn cycle(&mut self, bundle: &Arc<Bundle>, force: bool) -> Outcome {
         let outcome = self.attempt(bundle, force).await.unwrap_or_else(|error| Outcome::Failed { error, undo: None });
         self.checked = None;
         match &outcome {
             Outcome::Applied { .. } | Outcome::Unchanged { .. } => {
-                self.accepted = Some(bundle.shape());
+                self.accept(bundle);
                 self.binds = bundle.binds().to_vec();
             }
             // What was accepted before is no worse for it.
@@ -197,7 +207,7 @@ impl Reloader {
             return Ok(Outcome::Unchanged { digest });
         }
         // HAProxy would say what it said the last time, and take as long as for the reload itself.
-        let known = self.checked == Some(digest) || (!force && self.accepted == Some(bundle.shape()));
+        let known = self.checked == Some(digest) || (!force && self.knows(bundle));
         let warnings = match known {
             true => Vec::new(),
             false => match self.check(bundle).await? {

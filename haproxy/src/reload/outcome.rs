@@ -93,16 +93,24 @@ impl fmt::Display for Outcome {
             Self::Rejected(Rejected { said, .. }) => write!(f, "rejected by haproxy -c: {}", list(said)),
             Self::Unbindable(binds) => f.write_str(&list(binds)),
             Self::Reverted { because, said, unbindable, .. } => {
-                write!(f, "reverted: {because}")?;
+                write!(f, "reverted: {}", whole(because))?;
                 for details in [list(said), list(unbindable)].iter().filter(|details| !details.is_empty()) {
                     write!(f, "; {details}")?;
                 }
                 Ok(())
             }
-            Self::Failed { error, undo: None } => write!(f, "failed: {error}"),
-            Self::Failed { error, undo: Some(undo) } => write!(f, "failed: {error}; then undoing it failed: {undo}"),
+            Self::Failed { error, undo: None } => write!(f, "failed: {}", whole(error)),
+            Self::Failed { error, undo: Some(undo) } => {
+                write!(f, "failed: {}; then undoing it failed: {}", whole(error), whole(undo))
+            }
         }
     }
+}
+
+/// An error with what caused it.
+fn whole(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Why a bundle could not be brought to run.

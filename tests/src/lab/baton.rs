@@ -155,6 +155,17 @@ impl Baton {
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
 
+    /// How many masters of HAProxy run for it: those that are nobody's worker.
+    pub fn masters(&self) -> usize {
+        let all = haproxy_of(self.dir.path());
+        all.iter().filter(|pid| leftover::parent(**pid).is_some_and(|parent| !all.contains(&parent))).count()
+    }
+
+    /// Kills its HAProxy, master and workers at once.
+    pub fn kill_haproxy(&self) {
+        kill_haproxy_of(self.dir.path());
+    }
+
     /// Kills it without warning and starts another one in its place.
     ///
     /// # Errors
@@ -201,14 +212,19 @@ impl Drop for Baton {
 
 /// Kills every process whose command line names the master socket in `dir`, which is ours alone.
 fn kill_haproxy_of(dir: &Path) {
-    let socket = dir.join("run/master.sock");
-    let Ok(processes) = std::fs::read_dir("/proc") else { return };
-    for pid in processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&line).contains(&*socket.to_string_lossy()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+    for pid in haproxy_of(dir) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
+}
+
+/// Masters and workers that were started with the master socket in `dir`.
+fn haproxy_of(dir: &Path) -> Vec<i32> {
+    let socket = dir.join("run/master.sock");
+    let named = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&*socket.to_string_lossy())
+    };
+    leftover::processes().filter(named).collect()
 }
 
 /// A binary of this workspace, built beside this one.
