@@ -1,5 +1,8 @@
 //! One bad app harms nobody: what HAProxy refuses is found, replaced and remembered.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "measures how long the others wait")]
+
 mod scene;
 
 use std::fmt::Write as _;
