@@ -5,6 +5,9 @@
     reason = "a test that reads the clock; clippy exempts `#[test]` functions only"
 )]
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "measures how long the others wait")]
+
 mod scene;
 
 use std::fmt::Write as _;
