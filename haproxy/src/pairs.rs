@@ -21,7 +21,7 @@ pub fn pairs<'a, K: Ord, A, B>(
         };
         let left = if order == Ordering::Greater { None } else { a.next() };
         let right = if order == Ordering::Less { None } else { b.next() };
-        let key = left.map(|(key, _)| key).or(right.map(|(key, _)| key))?;
+        let key = left.map(|(key, _)| key).or_else(|| right.map(|(key, _)| key))?;
         Some((key, left.map(|(_, value)| value), right.map(|(_, value)| value)))
     })
 }

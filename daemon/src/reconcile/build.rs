@@ -50,21 +50,28 @@ pub struct Built {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     compiled: Cache,
-    /// Listeners, and the apps of those whose files would block HAProxy.
-    blocking: Option<(Arc<BTreeMap<BackendId, Frontend>>, BTreeMap<AppId, PathBuf>)>,
+    looked: Option<Looked>,
+}
+
+/// A look at the files that listeners name.
+#[derive(Debug)]
+struct Looked {
+    listeners: Arc<BTreeMap<BackendId, Frontend>>,
+    /// The apps of those whose files would block HAProxy.
+    blocking: BTreeMap<AppId, PathBuf>,
 }
 
 impl Kept {
     /// HAProxy is about to open the files that listeners name: they may be others than before.
     fn look_again(&mut self) {
-        self.blocking = None;
+        self.looked = None;
     }
 
     /// Whose files would block HAProxy, by the last look at the files of these listeners.
     fn blocking(&mut self, state: &LbState) -> &BTreeMap<AppId, PathBuf> {
-        let known = self.blocking.take().filter(|(of, _)| Arc::ptr_eq(of, &state.frontends));
-        let found = known.unwrap_or_else(|| (Arc::clone(&state.frontends), files::blocking(state)));
-        &self.blocking.insert(found).1
+        let known = self.looked.take().filter(|looked| Arc::ptr_eq(&looked.listeners, &state.frontends));
+        let look = || Looked { listeners: Arc::clone(&state.frontends), blocking: files::blocking(state) };
+        &self.looked.insert(known.unwrap_or_else(look)).blocking
     }
 }
 
