@@ -16,3 +16,4 @@ pub mod source;
 pub mod status;
 pub mod supervisor;
 pub mod upgrade;
+pub mod workers;

@@ -159,7 +159,7 @@ fn one_app_with_wrong_types_costs_only_itself() {
         assert_eq!(answering("http://127.0.0.1:10001/", 2).await.len(), 2);
         // The list comes with the deployment's own events, beside what was fetched for /web alone. Asked
         // for by itself, /bad is as it should be again.
-        baton.until("told", |_| baton.log().contains("/bad: the app is left out")).await.unwrap();
+        baton.until("told", |_| baton.log().contains("/bad: the app cannot be read")).await.unwrap();
         assert_eq!(answering("http://127.0.0.1:10002/", 1).await.len(), 1);
     });
 }

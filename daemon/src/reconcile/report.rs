@@ -5,7 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "says since when things are as they are")]
 
 use std::collections::BTreeSet;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use haproxy::app::Snapshot;
 use haproxy::issue::Issue;
@@ -13,6 +13,7 @@ use haproxy::model::LbState;
 use haproxy::reload::{How, Outcome};
 use tokio::sync::watch;
 
+use crate::certs::keeper::Deployed;
 use crate::status::{AppliedReport, TroubleReport, millis, seconds};
 
 use super::build::Built;
@@ -38,6 +39,22 @@ pub(super) struct Reporter {
 impl Reporter {
     pub(super) fn new(status: watch::Sender<ReconcileStatus>) -> Self {
         Self { status, known: BTreeSet::new() }
+    }
+
+    /// What HAProxy gets of the certificates.
+    pub(super) fn certificates(&self, deployed: &Deployed) {
+        self.status.send_modify(|status| {
+            let report = &mut status.applied.certificates;
+            let known = std::mem::take(&mut report.troubles);
+            for (path, why) in deployed.troubles.iter().filter(|(path, why)| known.get(*path) != Some(why)) {
+                log::error!("certificate {path}: {why}");
+            }
+            for path in known.keys().filter(|path| !deployed.troubles.contains_key(*path)) {
+                log::info!("certificate {path} is in order again");
+            }
+            report.troubles.clone_from(&deployed.troubles);
+            report.files = deployed.certificates.files().len();
+        });
     }
 
     /// Something newer is wanted.
@@ -71,9 +88,12 @@ impl Reporter {
     /// An attempt ended.
     pub(super) fn ended(&self, outcome: &Outcome, built: &Built, snapshot: &Snapshot, reasons: &str) {
         match outcome {
-            Outcome::Applied { digest, how, took, warnings, workers_old, unsaved } => {
+            Outcome::Applied { digest, how, took, warnings, workers_old, untold, unsaved } => {
                 if let Some(why) = unsaved {
                     log::error!("applied, but a start of HAProxy would take an earlier configuration: {why}");
+                }
+                if let Some(why) = untold {
+                    log::warn!("the new worker was not told which servers are down: {why}");
                 }
                 for warning in warnings {
                     log::warn!("HAProxy warns: {warning}");
@@ -90,8 +110,7 @@ impl Reporter {
         self.status.send_modify(|status| {
             let applied = &mut status.applied;
             match outcome {
-                Outcome::Applied { digest, how, took, workers_old, .. } => {
-                    applied.old_workers = *workers_old;
+                Outcome::Applied { digest, how, took, .. } => {
                     applied.digest = Some(digest.to_string());
                     applied.at = Some(seconds(SystemTime::now()));
                     applied.how = Some(how.to_string());
@@ -123,6 +142,21 @@ impl Reporter {
             applied.draining = draining;
             serves(applied, state, snapshot);
         });
+    }
+
+    /// HAProxy was asked about so many configurations.
+    pub(super) fn checked(&self, checks: u64) {
+        self.status.send_if_modified(|status| std::mem::replace(&mut status.applied.checks, checks) != checks);
+    }
+
+    /// HAProxy refused a configuration, and apps were taken out, or nobody is to blame.
+    pub(super) fn repaired(&self, repaired: bool, took: Duration, checks: u64) {
+        self.checked(checks);
+        if repaired {
+            let took_ms = millis(took);
+            log::info!(took_ms; "HAProxy refused a configuration; it accepts the rest after {took_ms} ms");
+            self.status.send_modify(|status| status.applied.repair_ms = Some(took_ms));
+        }
     }
 
     /// So many servers are on their way out.

@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::app::AppId;
+use crate::certs::{self, Certificates};
 
 mod bind;
 
@@ -31,6 +33,8 @@ pub struct Draft {
     pub maps: BTreeMap<MapName, String>,
     /// Other generated files beside the configuration, such as `default.pem`.
     pub files: BTreeMap<FileName, String>,
+    /// The certificates that the configuration names below `certs/`.
+    pub certs: Option<Arc<Certificates>>,
     /// Which app each line of the configuration comes from.
     pub owners: LineOwners,
     /// All listening addresses of the configuration.
@@ -57,8 +61,12 @@ impl Bundle {
     /// # Errors
     /// When the configuration has no [`MARKER`] line.
     pub fn seal(mut draft: Draft) -> Result<Self, NoMarker> {
-        let digest = Digest::of(&draft.config, &draft.maps, &draft.files);
-        let shape = Digest::of(&shape(&draft.config), &BTreeMap::new(), &draft.files);
+        let link = draft.certs.as_ref().map(|certs| certs_link(certs.digest()));
+        let certs = link.iter().map(|link| (certs::DIRECTORY, link.as_str()));
+        let files = draft.files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let maps = draft.maps.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let digest = Digest::of(&draft.config, files.clone().chain(maps).chain(certs));
+        let shape = Digest::of(&shape(&draft.config), files);
         draft.config = replace_line(&draft.config, MARKER, &marker(digest)).ok_or(NoMarker)?;
         Ok(Self { draft, digest, shape })
     }
@@ -84,6 +92,11 @@ impl Bundle {
         maps.chain(self.files().iter().map(|(name, text)| (name.as_str(), text.as_str())))
     }
 
+    /// The certificates below `certs/`.
+    pub fn certs(&self) -> Option<&Arc<Certificates>> {
+        self.draft.certs.as_ref()
+    }
+
     /// Which app each line of the configuration comes from.
     pub fn owners(&self) -> &LineOwners {
         &self.draft.owners
@@ -99,8 +112,9 @@ impl Bundle {
         self.digest
     }
 
-    /// What is left of the bundle without map entries and without the names, addresses and ids of
-    /// servers: where HAProxy accepted one bundle, it accepts every other one of the same shape.
+    /// What is left of the bundle without map entries, without certificates (HAProxy accepted each of
+    /// them before) and without the names, addresses and ids of servers: where HAProxy accepted one
+    /// bundle, it accepts every other one of the same shape.
     pub fn shape(&self) -> Digest {
         self.shape
     }
@@ -132,10 +146,13 @@ impl Digest {
         Some(Self::hash(&replace_line(config, &marker(self), MARKER)?, side_files.iter()))
     }
 
-    fn of(config: &str, maps: &BTreeMap<MapName, String>, files: &BTreeMap<FileName, String>) -> Self {
-        let maps = maps.iter().map(|(name, text)| (name.as_str(), text));
-        let all: BTreeMap<_, _> = maps.chain(files.iter().map(|(name, text)| (name.as_str(), text))).collect();
-        Self::hash(config, all.into_iter())
+    fn of<'a>(config: &str, side_files: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        Self::hash(config, side_files.collect::<BTreeMap<_, _>>().into_iter())
+    }
+
+    /// The name of a set of files.
+    pub(crate) fn of_files(files: impl Iterator<Item = (impl AsRef<[u8]>, impl AsRef<[u8]>)>) -> Self {
+        Self::hash("", files)
     }
 
     fn hash(config: &str, side_files: impl Iterator<Item = (impl AsRef<[u8]>, impl AsRef<[u8]>)>) -> Self {
@@ -213,6 +230,14 @@ impl FileName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a file name beside haproxy.cfg is 1 to 64 of a-z 0-9 _ - . and does not start with a dot")]
 pub struct BadName;
+
+/// Where the directory of certificates beside haproxy.cfg leads.
+pub(crate) fn certs_link(certs: Digest) -> String {
+    format!("../{CERTS}{certs}")
+}
+
+/// What the name of a directory of certificates begins with.
+pub(crate) const CERTS: &str = "certs-";
 
 /// Which app a line of the configuration, or a whole proxy section, comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 //!
 //! Called by the reconcile loop; feeds `render`. Pure: no clock, no files, never fails. Anything
 //! odd about an app becomes an [`Issue`] and costs that app the part that is wrong; the other apps
-//! are still served. Each app is compiled by itself into a part ([`ports`], [`checks`], [`servers`]), and
-//! the parts into what apps share ([`listeners`], [`routes`]); [`cache`] keeps both.
+//! are still served. Each app is compiled by itself into a part (`ports`, `checks`, `servers`), and
+//! the parts into what apps share (`listeners`, `routes`); `cache` keeps both.
 
 mod cache;
 mod checks;

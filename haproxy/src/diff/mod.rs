@@ -24,7 +24,7 @@ use crate::render::maps::Map;
 use crate::render::{server, view};
 use crate::text::Host;
 
-pub use certs::{CertChange, Pem, certificates};
+pub use certs::{CertChange, certificates, certificates_again, in_list};
 pub use op::{MapChange, Op, Place};
 pub use running::{Running, Seen};
 
@@ -66,6 +66,8 @@ pub enum Reason {
     Cookie(BackendId),
     /// Id or check of a server that stays, or its id is that of one still on its way out.
     ServerOptions(Place),
+    /// Certificates that no list takes, or what lies beside them, such as OCSP responses.
+    Certificates,
 }
 
 impl Reason {
@@ -82,6 +84,7 @@ impl Reason {
             Self::StaticBalance(_) => "static_balance",
             Self::Cookie(_) => "cookie",
             Self::ServerOptions(_) => "server_options",
+            Self::Certificates => "certificates",
         }
     }
 }
@@ -99,6 +102,7 @@ impl fmt::Display for Reason {
             Self::StaticBalance(id) => write!(f, "the balance algorithm of {id} is static"),
             Self::Cookie(id) => write!(f, "{id} is sticky, and this HAProxy takes no cookie at run time"),
             Self::ServerOptions(place) => write!(f, "id or check of server {place} changed"),
+            Self::Certificates => f.write_str("certificates that HAProxy takes only when it loads"),
         }
     }
 }

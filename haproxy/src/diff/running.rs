@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::{MapChange, Op, Place};
 use crate::bundle::MapName;
-use crate::model::{Admin, Backend, BackendId, LbState, Server, Weight};
+use crate::model::{Admin, Backend, BackendId, LbState, Owner, Server, Weight};
 use crate::render::maps::Map;
 use crate::render::server;
 use crate::text::Host;
@@ -77,6 +77,28 @@ impl Running {
         self.leaving.iter().flat_map(|(backend, servers)| {
             servers.keys().map(|server| Place { backend: backend.clone(), server: server.clone() })
         })
+    }
+
+    /// The servers that `next` has not: those on their way out among them.
+    pub fn lacking<'a>(&'a self, next: &'a LbState) -> impl Iterator<Item = Place> + 'a {
+        let gone = |(id, backend): (&BackendId, &'a Arc<Backend>)| {
+            let id = id.clone();
+            let kept: BTreeSet<&str> =
+                next.backends.get(&id).into_iter().flat_map(|next| &next.servers).map(|s| s.name.as_str()).collect();
+            let gone = backend.servers.iter().filter(move |server| !kept.contains(server.name.as_str()));
+            gone.map(move |server| Place { backend: id.clone(), server: server.name.clone() })
+        };
+        self.state.backends.iter().flat_map(gone).chain(self.leaving())
+    }
+
+    /// The servers that `is_one` says so of, by whose they are and where.
+    pub fn places(&self, is_one: impl Fn(&Owner, SocketAddr) -> bool) -> BTreeSet<Place> {
+        let mut places = BTreeSet::new();
+        for (id, backend) in &self.state.backends {
+            let servers = backend.servers.iter().filter(|server| is_one(&backend.owner, server.addr));
+            places.extend(servers.map(|server| Place { backend: id.clone(), server: server.name.clone() }));
+        }
+        places
     }
 
     /// How many backends are empty because nobody wants them: a reload would free them.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::servers::Untold;
 use crate::bundle::Digest;
 use crate::check::{CheckError, Rejected, Said};
 use crate::disk::DiskError;
@@ -24,6 +25,8 @@ pub enum Outcome {
         warnings: Vec<Said>,
         /// Workers of earlier bundles that still have connections.
         workers_old: usize,
+        /// Why the new worker was not told which servers are down, and had to find out.
+        untold: Option<Untold>,
         /// Why the disk does not know of it: a start would take an earlier bundle.
         unsaved: Option<DiskError>,
     },
@@ -80,12 +83,6 @@ impl Outcome {
     pub fn is_applied(&self) -> bool {
         matches!(self, Self::Applied { .. } | Self::Unchanged { .. })
     }
-
-    /// Trying cost the clients something (a failed reload may refuse connections for two seconds),
-    /// so the next try should wait.
-    pub fn calls_for_back_off(&self) -> bool {
-        matches!(self, Self::Reverted { .. } | Self::Failed { .. })
-    }
 }
 
 impl fmt::Display for Outcome {
@@ -138,31 +135,6 @@ pub enum ReloadError {
         /// What it runs, if that is one of ours.
         runs: Option<Digest>,
     },
-}
-
-/// Why a bundle was not accepted, kept in memory for the status page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
-    /// The outcome in words.
-    pub why: String,
-    /// What HAProxy said.
-    pub said: Vec<Said>,
-    /// The listeners that cannot be opened.
-    pub unbindable: Vec<Unbindable>,
-}
-
-impl Rejection {
-    /// What an outcome says against its bundle; none where the bundle is not to blame.
-    pub(super) fn of(outcome: &Outcome) -> Option<Self> {
-        let (said, unbindable) = match outcome {
-            Outcome::Rejected(rejected) => (rejected.said.clone(), Vec::new()),
-            Outcome::Unbindable(binds) => (Vec::new(), binds.clone()),
-            Outcome::Reverted { said, unbindable, .. } => (said.clone(), unbindable.clone()),
-            Outcome::Failed { error: ReloadError::MasterGone, .. } => (Vec::new(), Vec::new()),
-            Outcome::Applied { .. } | Outcome::Unchanged { .. } | Outcome::Failed { .. } => return None,
-        };
-        Some(Self { why: outcome.to_string(), said, unbindable })
-    }
 }
 
 fn list(items: &[impl fmt::Display]) -> String {

@@ -67,6 +67,7 @@ pub(crate) fn settings() -> Settings {
         hard_stop_after: s(3_660),
         max_old_workers: 50,
         stats_socket: None,
+        server_state: None,
         timeouts: Timeouts {
             connect: s(3),
             client: s(30),
@@ -81,7 +82,7 @@ pub(crate) fn settings() -> Settings {
         vhosts: Some(Vhosts {
             http: listen(80),
             https: listen(443),
-            certs: vec![word("default.pem")],
+            certs: vec![haproxy::certs::Source::File(word("default.pem"))],
             alpn: word("h2,http/1.1"),
         }),
         app_id: listen(9091),
@@ -93,5 +94,6 @@ pub(crate) fn settings() -> Settings {
         },
         ipv6: true,
         floating: BTreeSet::new(),
+        certs: BTreeMap::new(),
     }
 }

@@ -57,6 +57,7 @@ pub fn builder(default_cert: &str) -> anyhow::Result<Builder> {
         purpose: Purpose::Drive,
         abilities: Abilities { prometheus: true, ipv6: true },
         default_cert: Some(Arc::from(default_cert)),
+        certs: None,
     })
 }
 

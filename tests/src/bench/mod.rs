@@ -2,10 +2,12 @@
 //!
 //! Called by the `bench` binary. Each suite is a file: [`build`] and [`refetch`] measure in this
 //! process, [`memory`] a process of `baton render`, [`check`] HAProxy's own check, [`traffic`] and
-//! [`new_app`] a whole load balancer behind a simulated Marathon, [`churn`] the same under load by
-//! [`wrk`], [`routing`] HAProxy with many hosts, `vip` what a client loses when the virtual address
+//! [`new_app`] a whole load balancer behind a simulated Marathon, [`bad_apps`] one whose HAProxy refuses
+//! some apps, [`churn`] one under load by [`wrk`], [`routing`] HAProxy with many hosts, `vip` what a client
+//! loses when the virtual address
 //! moves. Every loop is bounded; what a suite starts ends with it.
 
+pub mod bad_apps;
 pub mod build;
 pub mod check;
 pub mod churn;
@@ -41,6 +43,7 @@ pub fn run(report: &mut Report<'_>, scale: usize) -> anyhow::Result<()> {
         check::run(report, of(apps))?;
         traffic::run(report, of(apps), samples)?;
     }
+    bad_apps::run(report, of(1_000))?;
     vip::run(report, scale)
 }
 

@@ -99,13 +99,17 @@ impl Book {
     }
 
     /// The answer about one app: as it is, or none where it does not exist or cannot be served.
-    /// False when a newer answer is here already.
+    /// False when a newer answer is here already. One that cannot be read stays as it was.
     pub fn take_app(&mut self, asked: Moment, id: &AppId, app: Option<App>, issues: Vec<Issue>) -> bool {
         if self.known_since(id) >= Some(asked) {
             return false;
         }
         self.singly.insert(id.clone(), asked);
-        self.replace(asked, id, app);
+        if app.is_none() && !issues.is_empty() {
+            self.doubt(id);
+        } else {
+            self.replace(asked, id, app);
+        }
         let others = self.issues.iter().filter(|issue| issue.app != id.as_str()).cloned();
         let mut issues: Vec<_> = others.chain(issues).collect();
         issues.sort();
@@ -116,7 +120,7 @@ impl Book {
     }
 
     /// The answer about all apps. What was asked for singly since then stays. Gives the apps that
-    /// it takes away.
+    /// it takes away, and those that are in it and cannot be read: they stay as they were.
     pub fn take_all(&mut self, asked: Moment, answer: Answer) -> Vec<AppId> {
         let Answer { mut apps, issues } = answer;
         self.singly.retain(|_, at| *at > asked);
@@ -126,11 +130,15 @@ impl Book {
         }
         let gone = self.apps.keys().filter(|id| !apps.contains_key(id) && !newer.contains(id));
         let gone: Vec<_> = gone.cloned().collect();
-        for id in &gone {
+        let unread: Vec<_> = gone.iter().filter(|id| is_unread(id, &issues)).collect();
+        for id in gone.iter().filter(|id| !unread.contains(id)) {
             self.replace(asked, id, None);
         }
         // An answer for every app: singly for some, this one for the rest.
         self.unconfirmed.clear();
+        for id in unread {
+            self.doubt(id);
+        }
         for (id, app) in apps {
             self.replace(asked, &id, Some(Arc::unwrap_or_clone(app)));
         }
@@ -148,7 +156,10 @@ impl Book {
     /// What this answer about all apps would take away.
     pub fn loss(&self, asked: Moment, answer: &Answer) -> Loss {
         let there: HashSet<_> = endpoints(tasks(&answer.apps)).collect();
-        let decided = self.apps.iter().filter(|(id, _)| self.singly.get(id).is_none_or(|at| *at < asked));
+        let decided = self
+            .apps
+            .iter()
+            .filter(|(id, _)| self.singly.get(id).is_none_or(|at| *at < asked) && !is_unread(id, &answer.issues));
         let have: Vec<_> = endpoints(decided.flat_map(|(_, app)| &app.instances)).collect();
         let lost = have.iter().filter(|endpoint| !there.contains(endpoint)).cloned();
         Loss { of: have.len(), lost: lost.map(|(id, port)| (id.to_owned(), port)).collect() }
@@ -256,6 +267,12 @@ impl Book {
         }
     }
 
+    /// Nothing vouches for this app's tasks.
+    fn doubt(&mut self, id: &AppId) {
+        let tasks = self.apps.get(id).into_iter().flat_map(|app| &app.instances);
+        self.unconfirmed.extend(tasks.map(|task| task.id.clone()));
+    }
+
     fn believe_events(&mut self, asked: Moment, app: &mut App) {
         let fates = &mut self.fates;
         app.instances.retain_mut(|instance| {
@@ -300,6 +317,11 @@ impl Book {
             }
         }
     }
+}
+
+/// Whether an answer that lacks the app does so because it cannot be read.
+fn is_unread(id: &AppId, issues: &[Issue]) -> bool {
+    issues.iter().any(|issue| issue.app == id.as_str())
 }
 
 fn tasks(apps: &BTreeMap<AppId, Arc<App>>) -> impl Iterator<Item = &Instance> {

@@ -27,7 +27,7 @@ fn good(members: Value) -> App {
 
 fn refused(members: Value, why: &str) {
     let (app, issues) = app(members);
-    assert_eq!((app, issues.as_slice()), (None, &[format!("/a: the app is left out: {why}")][..]));
+    assert_eq!((app, issues.as_slice()), (None, &[format!("/a: the app cannot be read: {why}")][..]));
 }
 
 fn service_ports(app: &App) -> Vec<Option<u16>> {
