@@ -1,9 +1,4 @@
 //! One bad app harms nobody: what HAProxy refuses is found, replaced and remembered.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "a test that reads the clock; clippy exempts `#[test]` functions only"
-)]
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "measures how long the others wait")]

@@ -27,7 +27,7 @@ pub fn run(report: &mut Report<'_>, shape: Shape, scale: usize) -> anyhow::Resul
     if !report.wants(&all) {
         return Ok(());
     }
-    let files = u64::try_from(shape.apps * shape.tasks * 4 + SPARE_FILES)?;
+    let files = u64::try_from(shape.apps * shape.tasks * 2 + SPARE_FILES)?;
     raise_open_files(files).map_err(|why| anyhow::anyhow!("{why}"))?;
     let time = Duration::from_secs((60 / u64::try_from(scale.max(1))?).max(4));
     report.say(&format!("{CHANGES} task changes a second on {shape} for {time:?}, with notice"));
@@ -42,7 +42,7 @@ pub fn run(report: &mut Report<'_>, shape: Shape, scale: usize) -> anyhow::Resul
         .give(&Figure::count(reloads, noticed.reloads, "reloads").versus("without-notice", &without(abrupt.reloads)))?;
     let other = without(abrupt.churn.failed);
     report.give(&Figure::count(failed, noticed.churn.failed, "requests").versus("without-notice", &other))?;
-    report.give(&Figure::count(ratio, noticed.churn.p99.as_secs_f64() / noticed.calm.p99.as_secs_f64(), "times"))?;
+    report.give(&Figure::ratio(ratio, noticed.churn.p99.as_secs_f64() / noticed.calm.p99.as_secs_f64()))?;
     report.give(&Figure::percent(cpu, noticed.cpu))?;
     report.give(&Figure::megabytes(rss, noticed.rss))?;
     Ok(())

@@ -37,7 +37,7 @@ pub fn run(report: &mut Report<'_>, hosts: usize, scale: usize) -> anyhow::Resul
     };
     let (routed, direct) = (middle(|round| round.0), middle(|round| round.1));
     report.give(&Figure::count(rate, routed, "req/s").versus("no-routing", &Figure::count("", direct, "req/s")))?;
-    report.give(&Figure::count(ratio, middle(|round| round.0 / round.1), "times"))?;
+    report.give(&Figure::ratio(ratio, middle(|round| round.0 / round.1)))?;
     Ok(())
 }
 

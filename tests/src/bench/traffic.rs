@@ -36,6 +36,8 @@ pub fn run(report: &mut Report<'_>, shape: Shape, samples: usize) -> anyhow::Res
         let checks = enough_files(report, shape);
         let seen = on_a_host(&[], move || measure(shape, samples, checks))?;
         report.say(&format!("between {:?} and {:?}", seen.answered.least(), seen.answered.greatest()));
+        let (single, apply) = (seen.singles.median(), seen.applies.median());
+        report.say(&format!("of which the fetch of the app {single:?}, HAProxy's socket {apply:?}, medians"));
         let [single, apply, reload] = parts;
         for figure in [
             Figure::millis(event.clone(), seen.answered.median()),
