@@ -200,7 +200,10 @@ fn reloads_while_tasks_move_fail_no_request_and_lose_no_change() {
         let before = plane.counts().await.reloads;
         let churn = async {
             for round in 0..12 {
-                plane.sim.move_task(APPS[1 + rng.below(3)].0);
+                let (id, port) = APPS[1 + rng.below(3)];
+                // One of two tasks moves at a time, or there is none for a moment.
+                answering(&format!("http://127.0.0.1:{port}/"), 2).await;
+                plane.sim.move_task(id);
                 pass(rng.below(50)).await;
                 plane.baton.signal(Signal::SIGUSR1).unwrap();
                 pass(rng.below(50)).await;

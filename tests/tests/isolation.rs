@@ -98,9 +98,6 @@ impl Opinions {
         let binary = dir.path().join("haproxy");
         std::fs::write(&binary, script).unwrap();
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
-        for name in ["a", "b", "c"] {
-            baton::certs::default_certificate(&dir.path().join(format!("{name}.pem"))).unwrap();
-        }
         Self { dir }
     }
 
@@ -108,12 +105,12 @@ impl Opinions {
         self.dir.path().join("apps.json")
     }
 
-    /// Writes apps with a port each, and the certificate that is named, if one is.
+    /// Writes apps with a port each, and the address that may use it, if one is given.
     fn write(&self, apps: &[(&str, u16, &str)]) {
-        let app = |(id, port, cert): &(&str, u16, &str)| {
-            let labels = match *cert {
+        let app = |(id, port, allowed): &(&str, u16, &str)| {
+            let labels = match *allowed {
                 "" => json!({}),
-                cert => json!({"HAPROXY_0_SSL_CERT": self.dir.path().join(format!("{cert}.pem"))}),
+                allowed => json!({"HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL": allowed}),
             };
             json!({"id": id, "ports": [port], "labels": labels, "instances": 0})
         };
@@ -136,24 +133,25 @@ fn served(baton: &Baton) -> Vec<String> {
     frontends.filter(|name| !name.starts_with("marathon_")).map(str::to_owned).collect()
 }
 
-/// Shell code: complains without a line where `cfg` names both certificates.
-fn not_both(dir: &str) -> String {
-    format!(
-        "  if /bin/grep -q '{dir}a.pem' \"$cfg\" && /bin/grep -q '{dir}b.pem' \"$cfg\"; then\n    \
-         echo \"[ALERT]    ($$) : config : two of a kind\" >&2; exit 1\n  fi"
-    )
-}
+/// Shell code: complains without a line where `cfg` names both addresses.
+const NOT_BOTH: &str = "  if /bin/grep -q 10.9.9.1 \"$cfg\" && /bin/grep -q 10.9.9.2 \"$cfg\"; then\n    \
+     echo \"[ALERT]    ($$) : config : two of a kind\" >&2; exit 1\n  fi";
 
 #[test]
 fn of_two_that_fail_only_together_one_is_served() {
     on_a_host(&[], || async {
-        let opinions = Opinions::new(&not_both("/"));
+        let opinions = Opinions::new(NOT_BOTH);
         opinions.write(&[("/quiet", 10_000, "")]);
         let baton = opinions.baton().await;
         baton.until("served", |s| s["applied"]["frontends"] == 1).await.unwrap();
         let before = checks(&baton.status().await.unwrap());
 
-        let both = [("/quiet", 10_000, ""), ("/one", 10_001, "a"), ("/two", 10_002, "b"), ("/three", 10_003, "c")];
+        let both = [
+            ("/quiet", 10_000, ""),
+            ("/one", 10_001, "10.9.9.1"),
+            ("/two", 10_002, "10.9.9.2"),
+            ("/three", 10_003, "10.9.9.3"),
+        ];
         opinions.write(&both);
         let settled = |s: &Value| s["applied"]["frontends"] == 3 && s["applied"]["pending"] == false;
         let status = baton.until("one of the two", settled).await.unwrap();
@@ -179,23 +177,28 @@ fn of_two_that_fail_only_together_one_is_served() {
 #[test]
 fn a_check_that_hangs_costs_its_app_and_not_the_others() {
     on_a_host(&[], || async {
-        let hang = "  if /bin/grep -q '/b.pem' \"$cfg\"; then exec /bin/sleep 60; fi";
+        let hang = "  if /bin/grep -q 10.9.9.2 \"$cfg\"; then exec /bin/sleep 60; fi";
         let opinions = Opinions::new(hang);
         opinions.write(&[("/quiet", 10_000, ""), ("/b", 10_001, "")]);
         let baton = opinions.baton().await;
         baton.until("served", |s| s["applied"]["frontends"] == 2).await.unwrap();
 
         let began = Instant::now();
-        opinions.write(&[("/quiet", 10_000, ""), ("/b", 10_001, "b"), ("/new", 10_002, "")]);
+        opinions.write(&[("/quiet", 10_000, ""), ("/b", 10_001, "10.9.9.2"), ("/new", 10_002, "")]);
         baton.until("the new one", |s| s["applied"]["frontends"] == 3).await.unwrap();
         assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
         let status = baton.until("settled", |s| s["applied"]["left_out"]["/b"].is_string()).await.unwrap();
         assert!(status["applied"]["left_out"]["/b"].as_str().unwrap().contains("did not end within"), "{status:#}");
         assert_eq!(served(&baton), ["b_10001", "new_10002", "quiet_10000"]);
-        assert!(!baton.haproxy_cfg().contains("b.pem"), "it is served as it was");
+        assert!(!baton.haproxy_cfg().contains("10.9.9.2"), "it is served as it was");
 
         let before = checks(&baton.until("quiet", |s| s["applied"]["pending"] == false).await.unwrap());
-        opinions.write(&[("/quiet", 10_000, ""), ("/b", 10_001, "b"), ("/new", 10_002, ""), ("/next", 10_003, "")]);
+        opinions.write(&[
+            ("/quiet", 10_000, ""),
+            ("/b", 10_001, "10.9.9.2"),
+            ("/new", 10_002, ""),
+            ("/next", 10_003, ""),
+        ]);
         let status = baton.until("another one", |s| s["applied"]["frontends"] == 4).await.unwrap();
         assert_eq!(checks(&status), before + 1, "it does not hang again");
     });

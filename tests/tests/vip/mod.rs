@@ -9,7 +9,7 @@ pub(crate) mod scene;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::lab::capture::Capture;
 use e2e::lab::dissect::{Checksum, Dissected, dissect};
@@ -305,9 +305,15 @@ impl Pair {
         Watching::start(&self.client, self.case.address(), survivor)
     }
 
+    /// One of ours that gives way keeps its addresses for 10 ms more ([`vrrp`]'s linger).
     #[track_caller]
     fn is_active(&self, number: usize) {
-        let holds = [0, 1].map(|number: usize| self.both[number].host().holds(self.case.address()));
+        let holders = || [0, 1].map(|number: usize| self.both[number].host().holds(self.case.address()));
+        let since = Instant::now();
+        while holders() == [true, true] && since.elapsed() < BUSY {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let holds = holders();
         assert!(holds[number] && !holds[1 - number], "{holds:?}\n{}", logs(&self.both));
     }
 }
