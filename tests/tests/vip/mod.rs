@@ -9,7 +9,7 @@ pub(crate) mod scene;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use e2e::lab::capture::Capture;
 use e2e::lab::dissect::{Checksum, Dissected, dissect};
@@ -309,8 +309,10 @@ impl Pair {
     #[track_caller]
     fn is_active(&self, number: usize) {
         let holders = || [0, 1].map(|number: usize| self.both[number].host().holds(self.case.address()));
-        let since = Instant::now();
-        while holders() == [true, true] && since.elapsed() < BUSY {
+        for _ in 0..BUSY.as_millis() {
+            if holders() != [true, true] {
+                break;
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
         let holds = holders();
