@@ -36,7 +36,7 @@ impl Named {
 }
 
 /// What HAProxy gets.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Deployed {
     /// The files and lists.
     pub certificates: Arc<Certificates>,

@@ -152,9 +152,10 @@ impl Reconcile {
                     task.want(Work::because("asked for"));
                 }
                 Event::Certs => {
-                    task.certificates().await;
-                    task.left_out.apps.retry();
-                    task.changed("certificates changed").await?;
+                    if task.certificates().await {
+                        task.left_out.apps.retry();
+                        task.changed("certificates changed").await?;
+                    }
                 }
                 Event::Source => {
                     let unconfirmed = task.inputs.source.borrow_and_update().unconfirmed.clone();
@@ -268,21 +269,26 @@ impl Task {
         }
     }
 
-    /// Reads the certificates again.
-    async fn certificates(&mut self) {
+    /// Reads the certificates again; whether they are others than before.
+    async fn certificates(&mut self) -> bool {
         let read = self.inputs.certs.read(&self.inputs.builder.config).await;
-        self.deploy(read);
+        self.deploy(read)
     }
 
-    /// What HAProxy gets of the certificates from now on.
-    fn deploy(&mut self, read: anyhow::Result<Option<Deployed>>) {
+    /// What HAProxy gets of the certificates from now on; whether that differs.
+    fn deploy(&mut self, read: anyhow::Result<Option<Deployed>>) -> bool {
         match read {
-            Ok(None) => (),
+            Ok(None) => false,
             Ok(Some(deployed)) => {
+                let differs = self.inputs.builder.certs.as_deref() != Some(&deployed);
                 self.reporter.certificates(&deployed);
                 self.inputs.builder.certs = Some(Arc::new(deployed));
+                differs
             }
-            Err(why) => log::error!("the certificates stay as they were: {why:#}"),
+            Err(why) => {
+                log::error!("the certificates stay as they were: {why:#}");
+                false
+            }
         }
     }
 
