@@ -126,10 +126,9 @@ fn the_health_that_marathon_finds_lets_a_task_in_and_out_without_a_reload() {
     });
 }
 
-/// Whether `add server` takes a cookie: since 3.0.
+/// Whether `add server` takes a cookie: since 3.0, and 2.8 has it carried back.
 async fn cookies_at_run_time(plane: &Plane) -> bool {
     let status = plane.baton.status().await.unwrap();
-    // The 2.8 of these tests has it carried back.
     !status["haproxy"]["version"].as_str().unwrap().starts_with("2.6.")
 }
 
