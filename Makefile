@@ -31,7 +31,8 @@ newer: ## the configuration and the reloads again with a newer HAProxy; as root
 	dir=$$(tools/newer-haproxy) && export PATH="$$dir:$$PATH" TEST_HAPROXY="$$dir/haproxy" && \
 	    $(CARGO) test -p baton --test golden && \
 	    $(CARGO) test -p haproxy --test reload --test runtime --test labels_haproxy && \
-	    $(CARGO) test -p e2e --test follow --test reload --test families --test 'labels_*'
+	    $(CARGO) test -p e2e --test follow --test reload --test families --test 'labels_*' --test 'change_*' \
+	    --test fault_socket --test fault_crash
 
 demo: packages ## two load balancers before a simulated Marathon, a narrated minute; as root
 	@tools/need-cargo

@@ -17,3 +17,4 @@ pub mod status;
 pub mod supervisor;
 pub mod systemd;
 pub mod upgrade;
+pub mod workers;

@@ -116,6 +116,15 @@ pub struct TroubleReport {
     pub text: String,
 }
 
+/// The certificates.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CertificatesReport {
+    /// How many files HAProxy has of them.
+    pub files: usize,
+    /// What is wrong with which of the operator's files; HAProxy has what they held before, if anything.
+    pub troubles: BTreeMap<String, String>,
+}
+
 /// What the apps became.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AppliedReport {
@@ -129,8 +138,6 @@ pub struct AppliedReport {
     pub how: Option<String>,
     /// How long that took, in milliseconds, from the check to the confirmation.
     pub took_ms: Option<f64>,
-    /// Workers of earlier configurations that still had connections after the last reload.
-    pub old_workers: usize,
     /// Servers that finish their connections before they go.
     pub draining: usize,
     /// Changes applied at run time since start.
@@ -139,10 +146,19 @@ pub struct AppliedReport {
     pub reloads: u64,
     /// Attempts that did not succeed since start.
     pub failures: u64,
+    /// Configurations that HAProxy was asked about (`haproxy -c`) since start.
+    pub checks: u64,
+    /// How long it took last time until HAProxy accepted what it had refused at first, apps taken
+    /// out, in milliseconds.
+    pub repair_ms: Option<f64>,
     /// Whether a newer one waits or is being applied.
     pub pending: bool,
     /// Why the newest wanted configuration does not run.
     pub trouble: Option<TroubleReport>,
+    /// Why the files do not say what HAProxy was brought to run, and since when.
+    pub files_trouble: Option<TroubleReport>,
+    /// The certificates that HAProxy has.
+    pub certificates: CertificatesReport,
     /// The apps left out because HAProxy or the kernel refuses their part, with the words it said.
     pub left_out: BTreeMap<String, String>,
     /// Frontends of service ports.
@@ -168,6 +184,21 @@ pub struct HaproxyReport {
     pub restarts: u64,
     /// Why it does not run, and since when.
     pub trouble: Option<TroubleReport>,
+    /// Workers that reloads replaced and that go on for the connections that they have.
+    pub old_workers: Vec<OldWorkerReport>,
+}
+
+/// A worker of an earlier configuration: a whole process.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OldWorkerReport {
+    /// Its process id.
+    pub pid: u32,
+    /// When it was replaced.
+    pub since: f64,
+    /// When HAProxy ends it, whatever it has.
+    pub until: f64,
+    /// Its connections, which are why it is still there; none if it cannot be asked.
+    pub connections: Option<u32>,
 }
 
 /// One issue.

@@ -16,6 +16,7 @@ use haproxy::app::Snapshot;
 use haproxy::child;
 use haproxy::disk::Disk;
 use haproxy::features::Features;
+use haproxy::master::Master;
 use haproxy::reload::{Reloader, Times};
 use haproxy::render::Renderer;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Doors, ReloadRequest, Views};
+use crate::certs::keeper::Keeper;
 use crate::cli::binary;
 use crate::cli::load::Loader;
 use crate::config::origin::Origin;
@@ -33,11 +35,11 @@ use crate::ha::report::VipReport;
 use crate::ha::{self, Ha};
 use crate::privileges::Ambient;
 use crate::reconcile::build::Builder;
-use crate::reconcile::{Nudge, Reconcile, ReconcileStatus};
+use crate::reconcile::{Certs, Nudge, Reconcile, ReconcileStatus};
 use crate::source::{SourceCommand, SourceStatus};
 use crate::status::{HaproxyReport, seconds};
 use crate::upgrade::Installed;
-use crate::{certs, logging, process, systemd};
+use crate::{certs, logging, process, systemd, workers};
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -75,12 +77,17 @@ pub async fn run(config: Config, loader: Loader, ambient: Ambient) -> anyhow::Re
     let ha = Ha::start(config_view.clone(), reconcile_view.clone(), vip_inbox, vip_status).await?;
 
     let socket = config.haproxy.run_dir.join(MASTER_SOCKET);
+    let (cert_paths, watched) = watch::channel(Arc::default());
+    let (cert_changes, changes) = watch::channel(0);
+    let keeper = Keeper::new(binary.clone(), &disk.current_certs());
     let reconcile = Reconcile {
         reloader: Reloader::new(&binary, disk.clone(), &socket, Times::default()),
         builder: builder(&config, &features)?,
         features: features.clone(),
         config: config_view,
         snapshots: snapshot,
+        source: source_view.clone(),
+        certs: Certs::new(keeper, cert_paths, changes),
         nudges: nudge_inbox,
         status: reconcile_status,
     };
@@ -101,12 +108,23 @@ pub async fn run(config: Config, loader: Loader, ambient: Ambient) -> anyhow::Re
     let token = stop.clone();
     tasks.spawn(async move { ("reconcile", reconcile.run(token).await) });
     let token = stop.clone();
+    tasks.spawn(async move {
+        certs::watch::run(watched, cert_changes, token).await;
+        ("certificates", Ok(()))
+    });
+    let token = stop.clone();
     let (doors, told) = (Doors { reloads, vip: vip.clone() }, views.clone());
     tasks.spawn(async move { ("admin", admin::serve(listener, views, doors, token).await) });
     let token = stop.clone();
     tasks.spawn(async move {
         systemd::run(told, token).await;
         ("systemd", Ok(()))
+    });
+    let (master, status) = (Master::new(&socket, workers::PATIENCE), haproxy_status.clone());
+    let (configs_seen, token) = (configs.subscribe(), stop.clone());
+    tasks.spawn(async move {
+        workers::run(master, configs_seen, status, token).await;
+        ("workers", Ok(()))
     });
     let token = resign.clone();
     tasks.spawn(async move { (VIP, ha.run(token).await) });
@@ -304,13 +322,13 @@ fn builder(config: &Arc<Config>, features: &Features) -> anyhow::Result<Builder>
             "haproxy.hard_stop_after is shorter than haproxy.timeouts.tunnel: a reload may cut off long connections"
         );
     }
-    let default_cert = certs::for_config(config)?;
     Ok(Builder {
         renderer: Arc::new(Renderer::new()?),
         config: config.clone(),
         purpose: Purpose::Drive,
         abilities: Abilities { prometheus: features.prometheus, ipv6: haproxy::preflight::has_ipv6() },
-        default_cert,
+        default_cert: None,
+        certs: None,
     })
 }
 

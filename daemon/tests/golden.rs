@@ -118,6 +118,7 @@ fn build(case: &Path) -> Built {
     let builder = Builder {
         renderer: Arc::new(Renderer::new().unwrap()),
         default_cert: default_cert(&config),
+        certs: None,
         config: Arc::new(config),
         purpose: Purpose::Standalone,
         // A case that is about IPv6 says so itself.

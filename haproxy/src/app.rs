@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::issue::Issue;
@@ -13,8 +14,8 @@ use crate::issue::Issue;
 /// All apps at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The apps by id.
-    pub apps: BTreeMap<AppId, App>,
+    /// The apps by id. An app that did not change is the same value as in the snapshot before.
+    pub apps: BTreeMap<AppId, Arc<App>>,
     /// What the source could not read; those apps (or parts of them) are not in `apps`.
     pub issues: Vec<Issue>,
     /// Counts up with every snapshot that a source publishes.
@@ -23,7 +24,7 @@ pub struct Snapshot {
 
 /// An absolute Marathon path id: `/group/app`. Segments hold only `A-Z a-z 0-9 . _ -`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AppId(String);
+pub struct AppId(Arc<str>);
 
 impl AppId {
     /// Reads an id; a missing leading slash is added (Marathon ≤ 0.7).
@@ -36,7 +37,7 @@ impl AppId {
         if path.len() > 1024 || !path.split('/').all(segment) {
             return Err(BadAppId);
         }
-        Ok(Self(format!("/{path}")))
+        Ok(Self(format!("/{path}").into()))
     }
 
     /// The id with its leading slash.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -14,17 +15,18 @@ use crate::app::AppId;
 use crate::labels::options::{Auth, Balance, Mode};
 use crate::text::{BindAddr, CheckUri, FilePath, Host, PathPrefix, Word};
 
-/// All that HAProxy shall serve for apps.
+/// All that HAProxy shall serve for apps. States share what they have in common, so that making and
+/// comparing two that hardly differ is quick.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LbState {
     /// The listeners of service ports.
-    pub frontends: BTreeMap<BackendId, Frontend>,
+    pub frontends: Arc<BTreeMap<BackendId, Frontend>>,
     /// The apps' ports with their servers.
-    pub backends: BTreeMap<BackendId, Backend>,
+    pub backends: BTreeMap<BackendId, Arc<Backend>>,
     /// What 80 and 443 route by: a table for each host.
-    pub routes: BTreeMap<Host, HostTable>,
+    pub routes: Arc<BTreeMap<Host, HostTable>>,
     /// What 9091 routes by: of each app the http port with the lowest number.
-    pub app_ids: BTreeMap<AppId, BackendId>,
+    pub app_ids: Arc<BTreeMap<AppId, BackendId>>,
 }
 
 impl LbState {
@@ -32,24 +34,25 @@ impl LbState {
     pub fn without(&self, apps: &BTreeSet<AppId>) -> Self {
         let mut rest = self.clone();
         rest.backends.retain(|_, backend| !apps.contains(&backend.owner.app));
-        rest.frontends.retain(|_, frontend| !apps.contains(&frontend.owner.app));
-        rest.app_ids.retain(|app, _| !apps.contains(app));
-        for table in rest.routes.values_mut() {
+        Arc::make_mut(&mut rest.frontends).retain(|_, frontend| !apps.contains(&frontend.owner.app));
+        Arc::make_mut(&mut rest.app_ids).retain(|app, _| !apps.contains(app));
+        let routes = Arc::make_mut(&mut rest.routes);
+        for table in routes.values_mut() {
             table.routes.retain(|route| rest.backends.contains_key(&route.backend));
         }
-        rest.routes.retain(|_, table| !table.routes.is_empty());
+        routes.retain(|_, table| !table.routes.is_empty());
         rest
     }
 }
 
 /// The name of a frontend and backend, e.g. `group_app_10000`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BackendId(String);
+pub struct BackendId(Arc<str>);
 
 impl BackendId {
     /// A name made by [`crate::names::backend`].
     pub(crate) fn new(app: &AppId, port: u16) -> Self {
-        Self(crate::names::backend(app, port))
+        Self(crate::names::backend(app, port).into())
     }
 
     /// The name.

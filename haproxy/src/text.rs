@@ -178,7 +178,8 @@ impl CryptHash {
         let body = |b: u8| b.is_ascii_alphanumeric() || b"./$=,-".contains(&b);
         check(text, 256, body)?;
         let modular = ["$1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$y$"];
-        let des = text.len() == 13 && !text.contains(['$', '=', ',', '-']);
+        // The last digit of a DES hash has 4 bits; those of a plain password usually have 6.
+        let des = text.len() == 13 && !text.contains(['$', '=', ',', '-']) && text.ends_with(DES_ENDS);
         if !des && (text.len() <= 20 || !modular.iter().any(|id| text.starts_with(id))) {
             return Err(BadText::NoHash);
         }
@@ -312,6 +313,9 @@ pub enum BadText {
     Idna,
 }
 
+/// Every fourth digit of crypt(3)'s base 64.
+const DES_ENDS: &[char] = &['.', '2', '6', 'A', 'E', 'I', 'M', 'Q', 'U', 'Y', 'c', 'g', 'k', 'o', 's', 'w'];
+
 /// Whether one verification is a matter of milliseconds: it blocks a thread of HAProxy.
 fn affordable(hash: &str) -> bool {
     let fields: Vec<_> = hash.split('$').collect();
@@ -389,7 +393,17 @@ mod tests {
         ] {
             assert_eq!(CryptHash::parse(costly), Err(BadText::Costly), "{costly}");
         }
-        for bad in ["", "secret", "$6$", "$9$abcdefghabcdefghabcdefgh", "$6$abcdefghabcdefgh abcdefgh"] {
+        // Eleven digits of a DES hash after the salt are 64 bits, the last two of 66 are none.
+        for bad in [
+            "",
+            "secret",
+            "correcthorse1",
+            "Passw0rd12345",
+            "abJnggxhB/yWJ",
+            "$6$",
+            "$9$abcdefghabcdefghabcdefgh",
+            "$6$abcdefghabcdefgh abcdefgh",
+        ] {
             assert!(CryptHash::parse(bad).is_err(), "{bad}");
         }
     }

@@ -41,7 +41,7 @@ fn expected_backend_lines(state: &LbState) -> Vec<usize> {
         }
         lines + b.check.as_ref().and_then(|check| check.http.as_ref()).map_or(0, |_| 2)
     };
-    state.backends.values().map(lines).collect()
+    state.backends.values().map(|backend| lines(backend)).collect()
 }
 
 fn check(labels: BTreeMap<String, String>) {

@@ -123,7 +123,7 @@ fn a_label_that_guards_something_closes_its_port_when_it_is_wrong() {
         assert_eq!(curl("http://127.0.0.1/").host("good.example.com").app().await, "/good");
         let issues = host.issues().await;
         let told = bad.iter().map(|(id, name, _)| format!("/{id} HAPROXY_0_{name}"));
-        let mut told: Vec<_> = told.chain(["/missing -".to_owned()]).collect();
+        let mut told: Vec<_> = told.chain(["/missing HAPROXY_0_SSL_CERT".to_owned()]).collect();
         told.sort();
         assert_eq!(issues, told);
     });

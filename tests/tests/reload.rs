@@ -206,13 +206,15 @@ fn what_was_refused_is_tried_again_without_a_change_of_apps() {
         let baton = Baton::start(&toml, &[]).await.unwrap();
         baton.until("applied", |s| s["applied"]["frontends"] == 1).await.unwrap();
 
-        // A certificate of everybody is away for a moment, while an app changes.
+        // A certificate of everybody is away for a moment, while an app comes: it goes on.
         let away = certs.path().join("away.pem");
         std::fs::rename(&shared, &away).unwrap();
         std::fs::write(file.path(), apps(&[("/a", 10_001, json!({})), ("/b", 10_002, json!({}))])).unwrap();
-        baton.until("trouble", |s| s["applied"]["trouble"].is_object()).await.unwrap();
-        std::fs::rename(&away, &shared).unwrap();
+        let troubles = |s: &Value| s["applied"]["certificates"]["troubles"].clone();
         baton.until("both", |s| s["applied"]["frontends"] == 2 && s["applied"]["trouble"].is_null()).await.unwrap();
+        baton.until("told", |s| troubles(s).to_string().contains("shared.pem")).await.unwrap();
+        std::fs::rename(&away, &shared).unwrap();
+        baton.until("in order", |s| troubles(s) == json!({})).await.unwrap();
 
         // The certificate of one app comes late.
         let labels = json!({"HAPROXY_0_SSL_CERT": own});

@@ -137,10 +137,10 @@ fn what_a_killed_run_left_is_gone_with_the_next() {
     };
     // Two load balancers: an HAProxy and two processes of keepalived on each.
     wait_for("the other run's processes", PATIENCE, || running() >= 6).unwrap();
+    assert!(dirs() > 0);
     run.kill().unwrap();
     run.wait().unwrap();
     wait_for("the kernel's end of them", PATIENCE, || running() == 0).unwrap();
-    assert!(dirs() > 0);
     let _lan = Lan::new().unwrap();
     assert_eq!(dirs(), 0);
 }

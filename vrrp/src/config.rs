@@ -47,6 +47,27 @@ pub struct RouterConfig {
 }
 
 impl RouterConfig {
+    /// With the defaults: version 3, 1 s, multicast, no preemption.
+    pub fn new(name: &str, interface: &str, vrid: Vrid, priority: Priority, addresses: Vec<IpNet>) -> Self {
+        Self {
+            name: name.to_owned(),
+            interface: interface.to_owned(),
+            vrid,
+            version: Version::V3,
+            priority,
+            interval: Centiseconds::SECOND,
+            addresses,
+            excluded: Vec::new(),
+            preempt: Preempt::Never,
+            delivery: Delivery::Multicast,
+            source: None,
+            checksum: ChecksumForm::PseudoHeader,
+            auth_pass: None,
+            virtual_mac: false,
+            group: None,
+        }
+    }
+
     /// The address family of the advertisements.
     pub fn family(&self) -> Family {
         self.addresses.first().map_or(Family::V4, |net| Family::of(net.addr()))

@@ -40,6 +40,9 @@ impl Priority {
 pub struct Centiseconds(u16);
 
 impl Centiseconds {
+    /// One second.
+    pub const SECOND: Self = Self(100);
+
     /// The interval, or nothing where it does not fit the packet's 12 bits or is 0.
     pub fn new(value: u16) -> Option<Self> {
         (1..=4095).contains(&value).then_some(Self(value))

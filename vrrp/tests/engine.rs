@@ -176,6 +176,12 @@ fn the_virtual_mac_needs_settings_of_the_interface() {
         };
         lab.on(0, || ip(&format!("link del {}", name().unwrap())));
         within(3000, "address again", || lab.on(0, || ip("address show")).contains("10.88.0.101/32").then_some(()));
+        // The next engine is without: nothing of it stays.
+        drop(node);
+        assert!(name().is_some());
+        let node = lab.start(0, vec![router(1, 100)]);
+        node.until(Phase::Active);
+        assert_eq!(name(), None);
     });
 }
 

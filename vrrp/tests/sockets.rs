@@ -15,10 +15,10 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, socket};
-use vrrp::config::{ChecksumForm, Delivery, Preempt, RouterConfig};
+use vrrp::config::{Delivery, RouterConfig};
 use vrrp::linux::announce::{Announcer, Watcher};
 use vrrp::linux::socket::AdvertSocket;
-use vrrp::types::{Centiseconds, Family, Mac, Priority, Version, Vrid};
+use vrrp::types::{Centiseconds, Family, Mac, Priority, Vrid};
 use vrrp::wire::Carrier;
 use vrrp::wire::advert::Advert;
 use vrrp::wire::announce::Claim;
@@ -133,21 +133,9 @@ fn router(family: Family, delivery: Delivery) -> RouterConfig {
         Family::V6 => "fe80::100/64",
     };
     RouterConfig {
-        name: "public".to_owned(),
-        interface: "vb".to_owned(),
-        vrid: Vrid::new(51).unwrap(),
-        version: Version::V3,
-        priority: Priority(100),
         interval: Centiseconds::new(10).unwrap(),
-        addresses: vec![vip.parse().unwrap()],
-        excluded: Vec::new(),
-        preempt: Preempt::Never,
         delivery,
-        source: None,
-        checksum: ChecksumForm::PseudoHeader,
-        auth_pass: None,
-        virtual_mac: false,
-        group: None,
+        ..RouterConfig::new("public", "vb", Vrid::new(51).unwrap(), Priority(100), vec![vip.parse().unwrap()])
     }
 }
 

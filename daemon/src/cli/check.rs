@@ -215,6 +215,7 @@ async fn configuration(
             purpose: Purpose::Standalone,
             abilities: Abilities { prometheus: features.prometheus, ipv6: has_ipv6() },
             default_cert,
+            certs: None,
         };
         let built = builder.build(snapshot)?;
         let verdict = haproxy::check::check(binary, &built.bundle, CHECK).await?;

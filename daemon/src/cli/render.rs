@@ -60,7 +60,7 @@ pub async fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
     };
     let abilities = Abilities { prometheus, ipv6: haproxy::preflight::has_ipv6() };
     let renderer = Arc::new(Renderer::new()?);
-    let builder = Builder { renderer, config, purpose: Purpose::Standalone, abilities, default_cert };
+    let builder = Builder { renderer, config, purpose: Purpose::Standalone, abilities, default_cert, certs: None };
     let built = builder.build(&snapshot)?;
     match &args.out {
         Some(dir) => write(dir, &built)?,

@@ -78,6 +78,13 @@ fn table(report: &Report, now: f64) -> String {
     rows.push(("haproxy", format!("{}, {}{pid}{restarts}", haproxy.version, haproxy.manage)));
     rows.extend(haproxy.trouble.iter().map(|trouble| ("", trouble_line(trouble, now))));
 
+    for old in &haproxy.old_workers {
+        let why =
+            old.connections.map_or_else(|| "does not answer".to_owned(), |count| format!("{count} connections open"));
+        let (since, left) = (span(now - old.since), span(old.until - now));
+        rows.push(("old worker", format!("pid {}, replaced {since} ago: {why}, ends within {left}", old.pid)));
+    }
+
     let applied = &report.applied;
     let digest = applied.digest.as_deref().unwrap_or("nothing");
     let how = match (&applied.how, applied.took_ms) {
@@ -87,6 +94,7 @@ fn table(report: &Report, now: f64) -> String {
     let pending = if applied.pending { ", a newer one is on its way" } else { "" };
     rows.push(("applied", format!("{digest}{how}, {}{pending}", ago(applied.at))));
     rows.extend(applied.trouble.iter().map(|trouble| ("", trouble_line(trouble, now))));
+    rows.extend(applied.files_trouble.iter().map(|trouble| ("", trouble_line(trouble, now))));
     rows.push((
         "serves",
         format!(
@@ -97,10 +105,13 @@ fn table(report: &Report, now: f64) -> String {
     rows.push((
         "changes",
         format!(
-            "{} at run time, {} by reload, {} attempts failed, {} servers draining, {} old workers with connections",
-            applied.runtime, applied.reloads, applied.failures, applied.draining, applied.old_workers
+            "{} at run time, {} by reload, {} attempts failed, {} servers draining",
+            applied.runtime, applied.reloads, applied.failures, applied.draining
         ),
     ));
+    for (path, why) in &applied.certificates.troubles {
+        rows.push(("certificate", format!("! {path}: {why}")));
+    }
     for (app, said) in &applied.left_out {
         rows.push(("left out", format!("{app}: {said}")));
     }

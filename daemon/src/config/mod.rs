@@ -238,6 +238,8 @@ pub struct Haproxy {
     pub max_old_workers: u32,
     /// How long a server that goes may finish its connections.
     pub drain_timeout: Time,
+    /// How long the port of a deleted app may stay open before a reload closes it; 0 = until the next one.
+    pub cleanup_after: Time,
     /// How long to wait for more changes before applying one by reload.
     pub settle: Time,
     /// The least time between two reloads.
@@ -271,6 +273,7 @@ impl Default for Haproxy {
             hard_stop_after: Time::seconds(3_660),
             max_old_workers: 50,
             drain_timeout: Time::seconds(30),
+            cleanup_after: Time::seconds(60),
             settle: Time::millis(10),
             min_reload_spacing: Time::millis(250),
         }

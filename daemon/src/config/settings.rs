@@ -3,10 +3,13 @@
 //! Called by the reconcile loop and by `baton render` and `check`, so that all of them mean the
 //! same. Pure: a function of the configuration and of what the HAProxy at hand can do.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use haproxy::app::AppId;
+use haproxy::certs::Source;
 use haproxy::compile::{Groups, Policy};
+use haproxy::disk::SERVER_STATE;
 use haproxy::render::reserved;
 use haproxy::render::settings::{Line, Settings, Stats, Timeouts, Tls, Vhosts};
 use haproxy::text::Word;
@@ -49,6 +52,10 @@ pub fn settings(config: &Config, purpose: Purpose, abilities: Abilities) -> Sett
             Purpose::Drive => Word::parse(&haproxy.run_dir.join(STATS_SOCKET).to_string_lossy()).ok(),
             Purpose::Standalone => None,
         },
+        server_state: match purpose {
+            Purpose::Drive => Word::parse(&haproxy.state_dir.join(SERVER_STATE).to_string_lossy()).ok(),
+            Purpose::Standalone => None,
+        },
         timeouts: Timeouts {
             connect: timeouts.connect.into(),
             client: timeouts.client.into(),
@@ -83,6 +90,7 @@ pub fn settings(config: &Config, purpose: Purpose, abilities: Abilities) -> Sett
             Ipv6::Use(ipv6) => ipv6,
         },
         floating: config.vrrp.iter().flat_map(Vrrp::floating).collect(),
+        certs: BTreeMap::new(),
     }
 }
 
@@ -111,10 +119,10 @@ pub fn needs_default_cert(config: &Config) -> bool {
     config.haproxy.bind_http_https && config.haproxy.certs.0.is_empty()
 }
 
-fn certs(config: &Config) -> Vec<Word> {
+fn certs(config: &Config) -> Vec<Source> {
     match config.haproxy.certs.0.as_slice() {
-        [] => vec![Word::parse(DEFAULT_CERT).expect("a file name is a word")],
-        given => given.iter().map(|token| token.0.clone()).collect(),
+        [] => vec![Source::File(Word::parse(DEFAULT_CERT).expect("a file name is a word"))],
+        given => given.iter().map(|token| Source::File(token.0.clone())).collect(),
     }
 }
 

@@ -3,21 +3,25 @@
 //! Kept by the reconcile loop. `compile` never sees it: both nodes compile the same state, and each
 //! takes out what it alone cannot serve.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
-use haproxy::app::{App, AppId, Snapshot};
+use haproxy::bundle::Bind;
 use haproxy::issue::Issue;
 use haproxy::model::{BackendId, Frontend, LbState};
 use haproxy::preflight::Unbindable;
 use haproxy::text::{BindAddr, Word};
 
+use super::refused::Refusals;
+
 /// The apps and listeners left out.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LeftOut {
-    apps: BTreeMap<AppId, Refused>,
-    /// What was said of each family that is refused.
-    listeners: BTreeMap<BackendId, BTreeMap<Family, String>>,
+    /// What HAProxy refuses.
+    pub(super) apps: Refusals,
+    /// What the kernel refuses: the addresses of each listener, one of a family.
+    listeners: BTreeMap<BackendId, BTreeMap<Family, Unbindable>>,
 }
 
 /// The family of an address.
@@ -27,28 +31,11 @@ enum Family {
     V6,
 }
 
-/// An app as it was when HAProxy refused it.
-#[derive(Debug, Clone)]
-struct Refused {
-    app: App,
-    said: String,
-}
-
 impl LeftOut {
-    /// HAProxy refused the app's part.
-    pub(super) fn refuse(&mut self, app: &App, said: String) {
-        self.apps.insert(app.id.clone(), Refused { app: app.clone(), said });
-    }
-
     /// The kernel refused an address of the listener.
     pub(super) fn unbindable(&mut self, listener: BackendId, unbindable: &Unbindable) {
         let family = if unbindable.bind.addr.ip.is_ipv6() { Family::V6 } else { Family::V4 };
-        self.listeners.entry(listener).or_default().insert(family, unbindable.to_string());
-    }
-
-    /// Whether the app is left out.
-    pub(super) fn has(&self, app: &AppId) -> bool {
-        self.apps.contains_key(app)
+        self.listeners.entry(listener).or_default().insert(family, unbindable.clone());
     }
 
     /// Whether a listener is left out: somebody else may let go of its address at any time.
@@ -56,14 +43,9 @@ impl LeftOut {
         !self.listeners.is_empty()
     }
 
-    /// Whether an app is left out: what it names may be mended at any time.
-    pub(super) fn has_apps(&self) -> bool {
-        !self.apps.is_empty()
-    }
-
-    /// Apps get another try.
-    pub(super) fn retry_apps(&mut self) {
-        self.apps.clear();
+    /// The addresses that the kernel refused.
+    pub(super) fn binds(&self) -> Vec<Bind> {
+        self.listeners.values().flatten().map(|(_, unbindable)| unbindable.bind.clone()).collect()
     }
 
     /// Listeners get another try.
@@ -71,23 +53,24 @@ impl LeftOut {
         self.listeners.clear();
     }
 
-    /// Apps whose definition changed get another try; tasks that come and go change nothing.
-    pub(super) fn forget_changed(&mut self, snapshot: &Snapshot) {
-        self.apps.retain(|id, refused| snapshot.apps.get(id).is_some_and(|app| same_definition(app, &refused.app)));
+    /// Listeners get another try, but on the addresses that are still refused.
+    pub(super) fn retry_listeners_but(&mut self, refused: &[Unbindable]) {
+        for families in self.listeners.values_mut() {
+            families.retain(|_, unbindable| refused.iter().any(|still| still.bind == unbindable.bind));
+        }
+        self.listeners.retain(|_, families| !families.is_empty());
     }
 
     /// `state` without what is left out, and an issue for each of it. `ipv6`: a listener on every
     /// address has both families, and goes on with the one that is not refused.
     pub(super) fn apply(&self, mut state: LbState, ipv6: bool, issues: &mut Vec<Issue>) -> LbState {
-        for (app, refused) in &self.apps {
-            issues.push(Issue::app(app, format!("out of service, HAProxy refuses it: {}", refused.said)));
-        }
-        let apps: BTreeSet<_> = self.apps.keys().cloned().collect();
+        issues.extend(self.apps.issues());
+        let apps = self.apps.out();
         if !apps.is_empty() {
             state = state.without(&apps);
         }
         for (listener, refused) in &self.listeners {
-            let Some(mut frontend) = state.frontends.remove(listener) else { continue };
+            let Some(mut frontend) = Arc::make_mut(&mut state.frontends).remove(listener) else { continue };
             let both = ipv6 && frontend.addr == BindAddr::Any;
             let left = match refused.keys().collect::<Vec<_>>().as_slice() {
                 [Family::V4] if both => Some(Family::V6),
@@ -103,7 +86,7 @@ impl LeftOut {
             issues.push(Issue::app(&frontend.owner.app, problem));
             if let Some(family) = left {
                 narrow(&mut frontend, family);
-                state.frontends.insert(listener.clone(), frontend);
+                Arc::make_mut(&mut state.frontends).insert(listener.clone(), frontend);
             }
         }
         issues.sort();
@@ -112,9 +95,8 @@ impl LeftOut {
 
     /// Names and reasons, for the status.
     pub(super) fn report(&self) -> BTreeMap<String, String> {
-        let apps = self.apps.iter().map(|(app, refused)| (app.to_string(), refused.said.clone()));
         let listeners = self.listeners.iter().map(|(id, refused)| (format!("listener {id}"), said(refused)));
-        apps.chain(listeners).collect()
+        self.apps.report().chain(listeners).collect()
     }
 }
 
@@ -133,69 +115,9 @@ fn narrow(frontend: &mut Frontend, family: Family) {
 }
 
 /// What was said of a listener's addresses.
-fn said(refused: &BTreeMap<Family, String>) -> String {
-    refused.values().map(String::as_str).collect::<Vec<_>>().join("; ")
-}
-
-fn same_definition(a: &App, b: &App) -> bool {
-    (&a.labels, &a.ports, &a.checks, a.networking) == (&b.labels, &b.ports, &b.checks, b.networking)
+fn said(refused: &BTreeMap<Family, Unbindable>) -> String {
+    refused.values().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::IpAddr;
-
-    use haproxy::app::{App, Networking, Port};
-    use haproxy::bundle::Bind;
-    use haproxy::compile::{Groups, Policy, compile};
-    use nix::errno::Errno;
-
-    use super::*;
-
-    /// One app with one port, its listener on `addr`.
-    fn state(addr: &str) -> LbState {
-        let app = App {
-            id: AppId::parse("/a").unwrap(),
-            labels: BTreeMap::from([("HAPROXY_0_BIND_ADDR".to_owned(), addr.to_owned())]),
-            networking: Networking::Host,
-            ports: vec![Port { service_port: Some(10_000) }],
-            checks: Vec::new(),
-            instances: Vec::new(),
-            wanted: 0,
-        };
-        let snapshot = Snapshot { apps: BTreeMap::from([(app.id.clone(), app)]), ..Snapshot::default() };
-        compile(&snapshot, &Policy { groups: Groups::All, ..Policy::default() }).0
-    }
-
-    /// What is left of the listener when `refused` cannot be bound, and what is said about it.
-    fn left(addr: &str, ipv6: bool, refused: &[&str]) -> (Option<String>, String) {
-        let state = state(addr);
-        let id = state.frontends.keys().next().unwrap().clone();
-        let mut left_out = LeftOut::default();
-        for ip in refused {
-            let bind = Bind { addr: ip.parse::<IpAddr>().unwrap().into(), port: 10_000, owner: None };
-            left_out.unbindable(id.clone(), &Unbindable { bind, errno: Errno::EADDRINUSE, holder: None });
-        }
-        let mut issues = Vec::new();
-        let rest = left_out.apply(state, ipv6, &mut issues);
-        let words = |frontend: &Frontend| {
-            let options = frontend.options.iter().map(|word| format!(" {word}"));
-            format!("{}{}", frontend.addr, options.collect::<String>())
-        };
-        (rest.frontends.get(&id).map(words), issues[0].problem.clone())
-    }
-
-    #[test]
-    fn a_listener_goes_on_with_the_family_that_is_not_refused() {
-        let case = |addr, ipv6, refused: &[&str], expected: Option<&str>, said: &str| {
-            let (left, problem) = left(addr, ipv6, refused);
-            assert_eq!(left.as_deref(), expected, "{addr} without {refused:?}");
-            assert!(problem.starts_with(said), "{problem}");
-        };
-        case("*", true, &["::"], Some("0.0.0.0"), "port 0 listens on IPv4 only: ");
-        case("*", true, &["0.0.0.0"], Some("[::] v6only"), "port 0 listens on IPv6 only: ");
-        case("*", true, &["0.0.0.0", "::"], None, "port 0 has no listener: ");
-        case("*", false, &["0.0.0.0"], None, "port 0 has no listener: ");
-        case("::", true, &["::"], None, "port 0 has no listener: ");
-    }
-}
+mod tests;

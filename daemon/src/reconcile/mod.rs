@@ -8,33 +8,44 @@
 #![allow(clippy::disallowed_methods, reason = "the shell that schedules reloads reads the clock")]
 
 pub mod build;
+mod certs;
 mod files;
+mod halves;
+mod isolate;
 mod left_out;
 mod live;
+mod refused;
+mod remembered;
+mod repair;
 mod report;
+mod round;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use haproxy::app::Snapshot;
-use haproxy::check::Rejected;
 use haproxy::features::Features;
-use haproxy::preflight::Unbindable;
-use haproxy::reload::queue::{Ended, Pauses, Queue};
+use haproxy::reload::queue::{Ended, Queue};
 use haproxy::reload::{Outcome, Reloader};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::certs;
+use crate::certs::keeper::Deployed;
 use crate::config::Config;
 use crate::config::settings::{MASTER_SOCKET, STATS_SOCKET};
 
-use build::{Builder, Built, Wanted};
+use crate::source::SourceStatus;
+
+use build::{Builder, Built, Kept, Wanted};
+pub use certs::Certs;
 use left_out::LeftOut;
 use live::{Brought, Live};
+use remembered::Remembered;
+use repair::Refusal;
 pub use report::ReconcileStatus;
 use report::Reporter;
+use round::{Work, pauses, schedule, until};
 
 /// What the loop needs, handed over by the supervisor.
 pub struct Reconcile {
@@ -48,6 +59,10 @@ pub struct Reconcile {
     pub config: watch::Receiver<Arc<Config>>,
     /// The apps.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Which of their tasks nothing vouches for.
+    pub source: watch::Receiver<SourceStatus>,
+    /// The certificates.
+    pub certs: Certs,
     /// Reasons that lie elsewhere.
     pub nudges: mpsc::Receiver<Nudge>,
     /// What operators see.
@@ -69,33 +84,16 @@ enum Event {
     Snapshot,
     Config,
     Nudge(Nudge),
+    Certs,
+    Source,
     RetryListeners,
     RetryApps,
+    Cleanup,
     Due,
     Drains,
     Files,
+    Look,
     Stop,
-}
-
-/// What is asked of the next round.
-#[derive(Debug, Default, Clone)]
-struct Work {
-    /// Why, for the log.
-    because: Vec<&'static str>,
-}
-
-impl Work {
-    fn because(reason: &'static str) -> Self {
-        Self { because: vec![reason] }
-    }
-
-    /// This and what waited before it.
-    fn and(mut self, displaced: Self) -> Self {
-        self.because.extend(displaced.because);
-        self.because.sort_unstable();
-        self.because.dedup();
-        self
-    }
 }
 
 impl Reconcile {
@@ -109,29 +107,34 @@ impl Reconcile {
         let haproxy = &self.builder.config.haproxy;
         let (stats, master) = (haproxy.run_dir.join(STATS_SOCKET), haproxy.run_dir.join(MASTER_SOCKET));
         let live = Live::new(stats, master, self.features.clone(), haproxy.drain_timeout.into());
+        let (remembered, replacements) = Remembered::open(&self.builder.config.last_good()).await;
+        let mut left_out = LeftOut::default();
+        left_out.apps.restore(replacements);
         let mut task = Task {
             inputs: self,
             live,
             files: None,
             stop,
             queue: Queue::new(pauses),
-            left_out: LeftOut::default(),
+            left_out,
+            remembered,
+            kept: Kept::default(),
             reporter,
             force: false,
             retry_listeners: None,
             retry_apps: None,
+            cleanup: None,
+            unconfirmed: Arc::default(),
+            look: Instant::now() + LOOK,
         };
         loop {
             match task.next().await {
                 Event::Stop => return Ok(()),
-                Event::Snapshot => task.changed().await?,
+                Event::Snapshot => task.changed("apps changed").await?,
                 Event::Config => {
                     let config = task.inputs.config.borrow_and_update().clone();
-                    match certs::for_config(&config) {
-                        Ok(cert) => task.inputs.builder.default_cert = cert,
-                        Err(why) => log::error!("the certificate stays as it was: {why:#}"),
-                    }
                     task.inputs.builder.config = config;
+                    task.certificates().await;
                     // What the apps do not say is not compared at run time.
                     task.force = true;
                     task.afresh();
@@ -143,19 +146,33 @@ impl Reconcile {
                     task.want(Work::because("HAProxy started"));
                 }
                 Event::Nudge(Nudge::Force) => {
+                    task.certificates().await;
                     task.force = true;
                     task.afresh();
                     task.want(Work::because("asked for"));
                 }
-                Event::RetryListeners => {
-                    task.retry_listeners = None;
-                    task.left_out.retry_listeners();
-                    task.want(Work::because("trying refused listeners again"));
+                Event::Certs => {
+                    if task.certificates().await {
+                        task.left_out.apps.retry();
+                        task.changed("certificates changed").await?;
+                    }
                 }
+                Event::Source => {
+                    let unconfirmed = task.inputs.source.borrow_and_update().unconfirmed.clone();
+                    if std::mem::replace(&mut task.unconfirmed, unconfirmed.clone()) != unconfirmed {
+                        task.doubt().await;
+                    }
+                }
+                Event::RetryListeners => task.probe_listeners().await,
                 Event::RetryApps => {
                     task.retry_apps = None;
-                    task.left_out.retry_apps();
+                    task.left_out.apps.retry();
                     task.want(Work::because("trying refused apps again"));
+                }
+                Event::Cleanup => {
+                    task.cleanup = None;
+                    task.force = true;
+                    task.want(Work::because("what deleted apps left behind"));
                 }
                 Event::Due => task.work().await?,
                 Event::Drains => {
@@ -163,6 +180,7 @@ impl Reconcile {
                     task.reporter.draining(task.live.draining());
                 }
                 Event::Files => task.follow().await?,
+                Event::Look => task.look().await,
             }
         }
     }
@@ -174,6 +192,9 @@ struct Task {
     stop: CancellationToken,
     queue: Queue<Work>,
     left_out: LeftOut,
+    remembered: Remembered,
+    /// What the last build left.
+    kept: Kept,
     reporter: Reporter,
     live: Live,
     /// When the files are to follow what was changed at run time.
@@ -184,6 +205,12 @@ struct Task {
     retry_listeners: Option<Instant>,
     /// When apps that HAProxy refused get another try although they did not change.
     retry_apps: Option<Instant>,
+    /// When a reload closes the ports of deleted apps, which a change at run time leaves open.
+    cleanup: Option<Instant>,
+    /// The tasks that nothing vouches for.
+    unconfirmed: Arc<BTreeSet<String>>,
+    /// When to see whether the worker is still the one that is known.
+    look: Instant,
 }
 
 impl Task {
@@ -195,18 +222,22 @@ impl Task {
             Ok(()) = self.inputs.config.changed() => Event::Config,
             Some(nudge) = self.inputs.nudges.recv() => Event::Nudge(nudge),
             Ok(()) = self.inputs.snapshots.changed() => Event::Snapshot,
+            Ok(()) = self.inputs.certs.changes.changed() => Event::Certs,
+            Ok(()) = self.inputs.source.changed() => Event::Source,
             () = until(due) => Event::Due,
             () = until(self.files) => Event::Files,
             () = until(self.live.deadline()) => Event::Drains,
+            () = until(Some(self.look)) => Event::Look,
             () = until(self.retry_listeners) => Event::RetryListeners,
             () = until(self.retry_apps) => Event::RetryApps,
+            () = until(self.cleanup) => Event::Cleanup,
         }
     }
 
     /// An operator may have mended anything.
     fn afresh(&mut self) {
         self.left_out.retry_listeners();
-        self.left_out.retry_apps();
+        self.left_out.apps.retry();
         self.queue.hurry(true, Instant::now());
     }
 
@@ -219,50 +250,111 @@ impl Task {
         }
     }
 
-    /// The apps are otherwise: at once, unless something waits that takes longer.
-    async fn changed(&mut self) -> anyhow::Result<()> {
+    /// Apps or certificates are otherwise: at once, but for what needs a reload.
+    async fn changed(&mut self, what: &'static str) -> anyhow::Result<()> {
         self.queue.hurry(false, Instant::now());
-        if self.queue.is_waiting() || !self.at_run_time().await? {
-            self.want(Work::because("apps changed"));
+        if !self.at_run_time().await? {
+            self.want(Work::because(what));
         }
         Ok(())
     }
 
-    /// Brings the newest apps to run without a reload; false where that cannot be.
+    /// Servers from memory wait for a check.
+    async fn doubt(&mut self) {
+        let snapshot = self.inputs.snapshots.borrow().clone();
+        let places = self.live.places(&snapshot, &self.unconfirmed);
+        let waiting = self.live.doubt(&places).await;
+        if waiting > 0 {
+            log::info!("{waiting} servers from memory wait for HAProxy's check of them");
+        }
+    }
+
+    /// Reads the certificates again; whether they are others than before.
+    async fn certificates(&mut self) -> bool {
+        let read = self.inputs.certs.read(&self.inputs.builder.config).await;
+        self.deploy(read)
+    }
+
+    /// What HAProxy gets of the certificates from now on; whether that differs.
+    fn deploy(&mut self, read: anyhow::Result<Option<Deployed>>) -> bool {
+        match read {
+            Ok(None) => false,
+            Ok(Some(deployed)) => {
+                let differs = self.inputs.builder.certs.as_deref() != Some(&deployed);
+                self.reporter.certificates(&deployed);
+                self.inputs.builder.certs = Some(Arc::new(deployed));
+                differs
+            }
+            Err(why) => {
+                log::error!("the certificates stay as they were: {why:#}");
+                false
+            }
+        }
+    }
+
+    /// Brings the newest apps to run without a reload, as far as that can be; whether nothing is left.
     async fn at_run_time(&mut self) -> anyhow::Result<bool> {
-        if self.force {
-            return Ok(false);
-        }
         let snapshot = self.inputs.snapshots.borrow_and_update().clone();
-        self.left_out.forget_changed(&snapshot);
+        self.left_out.apps.forget_changed(&snapshot);
         let wanted = self.build_state(&snapshot).await?;
-        let brought = self.live.bring(&wanted.state).await;
-        if let Brought::NeedsReload(because) = &brought {
+        let asked = self.inputs.certs.ask(&self.inputs.builder.config, &wanted.state).await;
+        self.deploy(asked);
+        let mut brought = self.live.bring(&wanted.state, self.inputs.builder.certificates()).await;
+        let mut complete = !self.force;
+        if let Brought::NeedsReload(because) | Brought::Unconfirmed(because) = &brought {
             log::debug!("a reload: {because}");
-            return Ok(false);
+            complete = false;
         }
-        self.reporter.wanted(&wanted.issues, &self.left_out);
-        self.reporter.brought(&brought, &wanted.state, &snapshot, self.live.draining());
-        if brought != Brought::Unchanged && self.files.is_none() {
+        if let Brought::NeedsReload(_) = &brought {
+            brought = self.live.meanwhile(&wanted.state).await;
+        }
+        if complete {
+            self.accepted(&snapshot).await;
+            self.reporter.wanted(&wanted.issues, &self.left_out);
+            self.reporter.serves(&wanted.state, &snapshot);
+            let after = Duration::from(self.inputs.builder.config.haproxy.cleanup_after);
+            let needed = !after.is_zero() && self.live.has_retired(&wanted.state);
+            schedule(&mut self.cleanup, needed, Instant::now() + after);
+        }
+        self.reporter.brought(&brought, &snapshot, self.live.draining());
+        if matches!(brought, Brought::Applied { .. }) && self.files.is_none() {
             self.files = Some(Instant::now() + FOLLOW);
         }
-        Ok(true)
+        Ok(complete)
     }
 
     /// The files say what runs since a change at run time. Where they cannot, a reload says so.
     async fn follow(&mut self) -> anyhow::Result<()> {
         self.files = None;
-        let snapshot = self.inputs.snapshots.borrow().clone();
-        let built = self.build(&snapshot).await?;
+        // What runs, and not what is wanted: no reload may have confirmed that. Where it is not known, one is to come.
+        let Some(state) = self.live.state().cloned() else { return Ok(()) };
+        if self.force {
+            // Other settings than those that run are not confirmed either.
+            self.files = Some(Instant::now() + FOLLOW);
+            return Ok(());
+        }
+        let built = build::text(&self.inputs.builder, state).await?;
         match self.inputs.reloader.follow(&built.bundle).await {
-            Ok(true) => (),
+            Ok(true) => {
+                self.live.filed(built.state, built.bundle.digest());
+                self.reporter.filed(None);
+            }
             Ok(false) => self.want(Work::because("HAProxy refuses the file for what it runs")),
             Err(why) => {
-                self.reporter.trouble(&format!("the files do not follow what runs: {why}"));
+                self.reporter.filed(Some(&format!("the files do not follow what runs: {:#}", anyhow::Error::new(why))));
                 self.files = Some(Instant::now() + FOLLOW_AGAIN);
             }
         }
         Ok(())
+    }
+
+    /// Somebody else may have started HAProxy anew, or reloaded it: from files that are behind.
+    async fn look(&mut self) {
+        if self.live.is_other().await {
+            self.live.restarted();
+            self.want(Work::because("another HAProxy"));
+        }
+        self.look = Instant::now() + LOOK;
     }
 
     /// Applies the newest there is, and decides whether that needs another try.
@@ -283,8 +375,11 @@ impl Task {
                 self.queue.again(work, now);
             }
         }
+        if !self.unconfirmed.is_empty() {
+            self.doubt().await;
+        }
         schedule(&mut self.retry_listeners, self.left_out.has_listeners(), now + RETRY_LISTENERS);
-        schedule(&mut self.retry_apps, self.left_out.has_apps(), now + RETRY_APPS);
+        schedule(&mut self.retry_apps, !self.left_out.apps.is_empty(), now + RETRY_APPS);
         Ok(())
     }
 
@@ -295,18 +390,26 @@ impl Task {
             return Ok(Tried::Nothing);
         }
         if self.at_run_time().await? {
+            self.search(&snapshot).await?;
             return Ok(Tried::Nothing);
         }
         let because = work.because.join(", ");
-        self.left_out.forget_changed(&snapshot);
+        let began = Instant::now();
+        self.left_out.apps.forget_changed(&snapshot);
         for _ in 0..MAX_ROUNDS {
             let built = self.build(&snapshot).await?;
             let outcome = match self.force || self.live.is_changed() {
                 true => self.inputs.reloader.force(&built.bundle).await,
                 false => self.inputs.reloader.apply(&built.bundle).await,
             };
+            if let Some(refusal) = Refusal::of(&outcome, &built, &snapshot) {
+                let repaired = self.repairer(&snapshot).repair(refusal).await?;
+                self.reporter.repaired(repaired, began.elapsed(), self.inputs.reloader.checks());
+                if repaired {
+                    continue;
+                }
+            }
             match &outcome {
-                Outcome::Rejected(rejected) if self.leave_out_apps(rejected, &snapshot) => continue,
                 Outcome::Unbindable(refused) if self.leave_out_listeners(refused, &built) => continue,
                 Outcome::Reverted { unbindable, .. } if self.leave_out_listeners(unbindable, &built) => continue,
                 _ => (),
@@ -314,75 +417,47 @@ impl Task {
             match &outcome {
                 Outcome::Applied { digest, .. } => {
                     self.files = None;
-                    self.live.loaded(built.state.clone(), *digest).await;
+                    self.cleanup = None;
+                    self.reporter.filed(None);
+                    self.live.loaded(built.state.clone(), built.bundle.certs(), *digest).await;
                 }
                 Outcome::Unchanged { digest } => {
-                    if let Brought::NeedsReload(why) = self.live.found(&built.state, *digest).await {
+                    self.reporter.filed(None);
+                    if let Brought::NeedsReload(why) | Brought::Unconfirmed(why) =
+                        self.live.found(&built.state, built.bundle.certs(), *digest).await
+                    {
                         log::info!("a reload, for {why}");
                         self.force = true;
                         continue;
                     }
                 }
-                _ => self.live.forget(),
+                _ => self.live.failed().await,
             }
             self.reporter.wanted(&built.issues, &self.left_out);
             self.reporter.ended(&outcome, &built, &snapshot, &because);
             self.reporter.draining(self.live.draining());
+            self.reporter.checked(self.inputs.reloader.checks());
             if outcome.is_applied() {
                 self.force = false;
+                self.accepted(&snapshot).await;
+                self.search(&snapshot).await?;
                 let nothing = matches!(outcome, Outcome::Unchanged { .. });
                 return Ok(if nothing { Tried::Nothing } else { Tried::Done });
             }
             self.reporter.trouble(&outcome.to_string());
             return Ok(Tried::Failed);
         }
-        self.reporter.trouble("HAProxy refuses one app after the other");
+        self.reporter.trouble("something is refused ever anew");
         Ok(Tried::Failed)
     }
 
-    /// Compiling and rendering thousands of apps takes tens of milliseconds: not on this thread.
     async fn build(&mut self, snapshot: &Arc<Snapshot>) -> anyhow::Result<Built> {
-        let (builder, snapshot) = (self.inputs.builder.clone(), snapshot.clone());
-        let left_out = self.left_out.clone();
-        let built = tokio::task::spawn_blocking(move || builder.build_without(&snapshot, &left_out)).await;
-        built.context("build the configuration")?
+        build::whole(&self.inputs.builder, snapshot, &mut self.left_out, &mut self.kept).await
     }
 
     /// As `build`, without the text.
     async fn build_state(&mut self, snapshot: &Arc<Snapshot>) -> anyhow::Result<Wanted> {
-        let (builder, snapshot) = (self.inputs.builder.clone(), snapshot.clone());
-        let left_out = self.left_out.clone();
-        let wanted = tokio::task::spawn_blocking(move || builder.state(&snapshot, &left_out)).await;
-        wanted.context("compile the apps")
-    }
-
-    /// Leaves out the apps that HAProxy blames; whether there is one that was not left out before.
-    fn leave_out_apps(&mut self, rejected: &Rejected, snapshot: &Snapshot) -> bool {
-        let mut news = false;
-        for id in &rejected.culprits {
-            let (Some(app), false) = (snapshot.apps.get(id), self.left_out.has(id)) else { continue };
-            let said = rejected.said.iter().filter(|said| said.owner.as_ref().is_some_and(|owner| owner.app == *id));
-            let words: Vec<_> = said.map(ToString::to_string).collect();
-            self.left_out.refuse(app, words.join("; "));
-            news = true;
-        }
-        news
-    }
-
-    /// Leaves out the apps' listeners that the kernel refuses; false if one is not an app's.
-    fn leave_out_listeners(&mut self, refused: &[Unbindable], built: &Built) -> bool {
-        if refused.is_empty() || refused.iter().any(|unbindable| unbindable.bind.owner.is_none()) {
-            return false;
-        }
-        for unbindable in refused {
-            let mine = built.state.frontends.iter().filter(|(_, frontend)| {
-                Some(&frontend.owner.app) == unbindable.bind.owner.as_ref() && frontend.port == unbindable.bind.port
-            });
-            for (id, _) in mine {
-                self.left_out.unbindable(id.clone(), unbindable);
-            }
-        }
-        true
+        build::state(&self.inputs.builder, snapshot, &mut self.left_out, &mut self.kept).await
     }
 }
 
@@ -396,32 +471,14 @@ enum Tried {
     Failed,
 }
 
-/// Sets a timer where there is need of one and none runs, and ends it where there is none.
-fn schedule(timer: &mut Option<Instant>, needed: bool, at: Instant) {
-    *timer = needed.then(|| timer.unwrap_or(at));
-}
-
-async fn until(when: Option<Instant>) {
-    match when {
-        Some(when) => tokio::time::sleep_until(when.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn pauses(config: &Config) -> Pauses {
-    Pauses {
-        settle: config.haproxy.settle.into(),
-        settle_max: Duration::from(config.haproxy.settle) * 5,
-        spacing: config.haproxy.min_reload_spacing.into(),
-        ..Pauses::default()
-    }
-}
-
-/// HAProxy names one to four culprits at a time.
+/// The kernel may refuse one listener after the other.
 const MAX_ROUNDS: usize = 20;
 
 /// How long the files may be behind what runs.
 const FOLLOW: Duration = Duration::from_millis(300);
+
+/// How long another worker than the known one may go unnoticed.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Where they cannot be written.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "says since when things are as they are")]
 
 use std::collections::BTreeSet;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use haproxy::app::Snapshot;
 use haproxy::issue::Issue;
@@ -13,6 +13,7 @@ use haproxy::model::LbState;
 use haproxy::reload::{How, Outcome};
 use tokio::sync::watch;
 
+use crate::certs::keeper::Deployed;
 use crate::status::{AppliedReport, TroubleReport, millis, seconds};
 
 use super::build::Built;
@@ -40,6 +41,22 @@ impl Reporter {
         Self { status, known: BTreeSet::new() }
     }
 
+    /// What HAProxy gets of the certificates.
+    pub(super) fn certificates(&self, deployed: &Deployed) {
+        self.status.send_modify(|status| {
+            let report = &mut status.applied.certificates;
+            let known = std::mem::take(&mut report.troubles);
+            for (path, why) in deployed.troubles.iter().filter(|(path, why)| known.get(*path) != Some(why)) {
+                log::error!("certificate {path}: {why}");
+            }
+            for path in known.keys().filter(|path| !deployed.troubles.contains_key(*path)) {
+                log::info!("certificate {path} is in order again");
+            }
+            report.troubles.clone_from(&deployed.troubles);
+            report.files = deployed.certificates.files().len();
+        });
+    }
+
     /// Something newer is wanted.
     pub(super) fn pending(&self) {
         self.status.send_if_modified(|status| !std::mem::replace(&mut status.applied.pending, true));
@@ -47,6 +64,15 @@ impl Reporter {
 
     /// What the apps want, and what is wrong with them.
     pub(super) fn wanted(&mut self, now: &[Issue], left_out: &LeftOut) {
+        self.status.send_if_modified(|status| {
+            let left_out = left_out.report();
+            let news = status.applied.left_out != left_out;
+            status.applied.left_out = left_out;
+            news
+        });
+        if self.known.iter().eq(now) {
+            return;
+        }
         let issues: BTreeSet<_> = now.iter().cloned().collect();
         for issue in issues.difference(&self.known) {
             let label = issue.label.as_deref().unwrap_or_default();
@@ -56,18 +82,18 @@ impl Reporter {
             log::info!(app = mended.app.as_str(); "no longer: {mended}");
         }
         self.known = issues;
-        self.status.send_modify(|status| {
-            status.issues = now.to_vec();
-            status.applied.left_out = left_out.report();
-        });
+        self.status.send_modify(|status| status.issues = now.to_vec());
     }
 
     /// An attempt ended.
     pub(super) fn ended(&self, outcome: &Outcome, built: &Built, snapshot: &Snapshot, reasons: &str) {
         match outcome {
-            Outcome::Applied { digest, how, took, warnings, workers_old, unsaved } => {
+            Outcome::Applied { digest, how, took, warnings, workers_old, untold, unsaved } => {
                 if let Some(why) = unsaved {
                     log::error!("applied, but a start of HAProxy would take an earlier configuration: {why}");
+                }
+                if let Some(why) = untold {
+                    log::warn!("the new worker was not told which servers are down: {why}");
                 }
                 for warning in warnings {
                     log::warn!("HAProxy warns: {warning}");
@@ -84,8 +110,7 @@ impl Reporter {
         self.status.send_modify(|status| {
             let applied = &mut status.applied;
             match outcome {
-                Outcome::Applied { digest, how, took, workers_old, .. } => {
-                    applied.old_workers = *workers_old;
+                Outcome::Applied { digest, how, took, .. } => {
                     applied.digest = Some(digest.to_string());
                     applied.at = Some(seconds(SystemTime::now()));
                     applied.how = Some(how.to_string());
@@ -102,8 +127,30 @@ impl Reporter {
         });
     }
 
+    /// The newest wanted state runs.
+    pub(super) fn serves(&self, state: &LbState, snapshot: &Snapshot) {
+        self.status.send_modify(|status| serves(&mut status.applied, state, snapshot));
+    }
+
+    /// The files say what runs, or why they do not.
+    pub(super) fn filed(&self, trouble: Option<&str>) {
+        self.status.send_if_modified(|status| {
+            let known = &mut status.applied.files_trouble;
+            if known.as_ref().map(|known| known.text.as_str()) == trouble {
+                return false;
+            }
+            let since = known.as_ref().map_or_else(|| seconds(SystemTime::now()), |known| known.since);
+            match trouble {
+                Some(text) => log::error!("{text}"),
+                None => log::info!("the files say again what runs"),
+            }
+            *known = trouble.map(|text| TroubleReport { since, text: text.to_owned() });
+            true
+        });
+    }
+
     /// A change at run time, or none was needed.
-    pub(super) fn brought(&self, brought: &Brought, state: &LbState, snapshot: &Snapshot, draining: usize) {
+    pub(super) fn brought(&self, brought: &Brought, snapshot: &Snapshot, draining: usize) {
         self.status.send_modify(|status| {
             let applied = &mut status.applied;
             if let Brought::Applied { ops, took } = brought {
@@ -115,8 +162,22 @@ impl Reporter {
                 applied.runtime += 1;
             }
             applied.draining = draining;
-            serves(applied, state, snapshot);
         });
+    }
+
+    /// HAProxy was asked about so many configurations.
+    pub(super) fn checked(&self, checks: u64) {
+        self.status.send_if_modified(|status| std::mem::replace(&mut status.applied.checks, checks) != checks);
+    }
+
+    /// HAProxy refused a configuration, and apps were taken out, or nobody is to blame.
+    pub(super) fn repaired(&self, repaired: bool, took: Duration, checks: u64) {
+        self.checked(checks);
+        if repaired {
+            let took_ms = millis(took);
+            log::info!(took_ms; "HAProxy refused a configuration; it accepts the rest after {took_ms} ms");
+            self.status.send_modify(|status| status.applied.repair_ms = Some(took_ms));
+        }
     }
 
     /// So many servers are on their way out.

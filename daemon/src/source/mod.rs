@@ -14,6 +14,7 @@ pub mod status;
 pub mod store;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use haproxy::app::{App, AppId};
@@ -24,7 +25,7 @@ pub use status::SourceStatus;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Restored {
     /// The apps.
-    pub apps: BTreeMap<AppId, App>,
+    pub apps: BTreeMap<AppId, Arc<App>>,
     /// When they were written down.
     pub written: SystemTime,
 }

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -64,39 +65,46 @@ impl Resolver {
     }
 
     /// Takes over the addresses of a snapshot from the store, until lookups say otherwise.
-    pub fn remember(&mut self, apps: &BTreeMap<AppId, App>) {
-        for instance in named_instances(apps) {
+    pub fn remember(&mut self, apps: &BTreeMap<AppId, Arc<App>>) {
+        for instance in apps.values().flat_map(|app| named(app)) {
             self.hosts.insert(instance.host.clone(), Host { addr: instance.addr, failing: false });
         }
         self.waiting = self.hosts.keys().cloned().collect();
     }
 
     /// From now on the hosts of these apps are wanted, and no others.
-    pub fn want(&mut self, apps: &BTreeMap<AppId, App>) {
+    pub fn want(&mut self, apps: &BTreeMap<AppId, Arc<App>>) {
         let mut known = std::mem::take(&mut self.hosts);
-        for Instance { host, .. } in named_instances(apps) {
-            if self.hosts.contains_key(host) {
-                continue;
+        for app in apps.values() {
+            for Instance { host, .. } in named(app) {
+                if let Some((host, entry)) = known.remove_entry(host) {
+                    self.hosts.insert(host, entry);
+                }
             }
-            let entry = known.remove(host).unwrap_or_else(|| {
+            self.want_also(app);
+        }
+    }
+
+    /// From now on the hosts of this app are wanted, too.
+    pub fn want_also(&mut self, app: &App) {
+        for Instance { host, .. } in named(app) {
+            if !self.hosts.contains_key(host) {
                 self.waiting.push_back(host.clone());
-                Host::default()
-            });
-            self.hosts.insert(host.clone(), entry);
+                self.hosts.insert(host.clone(), Host::default());
+            }
         }
         self.launch();
     }
 
     /// Writes the addresses known now into the instances.
-    pub fn fill(&self, apps: &mut BTreeMap<AppId, App>) {
-        if self.hosts.is_empty() {
+    pub fn fill(&self, app: &mut Arc<App>) {
+        if self.hosts.is_empty() || app.networking == Networking::Container {
             return;
         }
-        for app in apps.values_mut().filter(|app| app.networking != Networking::Container) {
-            for instance in &mut app.instances {
-                if let Some(host) = self.hosts.get(&instance.host) {
-                    instance.addr = host.addr;
-                }
+        let known = |instance: &Instance| self.hosts.get(&instance.host).map(|host| host.addr);
+        if app.instances.iter().any(|instance| known(instance).is_some_and(|addr| addr != instance.addr)) {
+            for instance in &mut Arc::make_mut(app).instances {
+                instance.addr = known(instance).unwrap_or(instance.addr);
             }
         }
     }
@@ -163,9 +171,10 @@ impl Resolver {
     }
 }
 
-fn named_instances(apps: &BTreeMap<AppId, App>) -> impl Iterator<Item = &Instance> {
-    let named = apps.values().filter(|app| app.networking != Networking::Container);
-    named.flat_map(|app| &app.instances).filter(|instance| instance.host.parse::<IpAddr>().is_err())
+/// The tasks whose hosts are names to look up.
+pub fn named(app: &App) -> impl Iterator<Item = &Instance> {
+    let tasks = Some(&app.instances).filter(|_| app.networking != Networking::Container);
+    tasks.into_iter().flatten().filter(|instance| instance.host.parse::<IpAddr>().is_err())
 }
 
 /// IPv4 first; the address in use stays while it is among the answers (round-robin DNS).

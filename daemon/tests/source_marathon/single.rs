@@ -222,19 +222,20 @@ async fn only_the_word_that_it_does_not_exist_deletes_an_app() {
 }
 
 #[tokio::test]
-async fn an_app_that_cannot_be_read_is_left_out_with_its_issue_until_it_can() {
+async fn an_app_that_cannot_be_read_stays_as_it_was_with_its_issue_until_it_can() {
     let world = World::new(&[("/a", &["t1"]), ("/b", &["t2"])]);
     let fake = world.marathon();
     let mut source = Source::start(config(&[fake.url()]));
     source.until_apps(&["/a", "/b"]).await;
     world.0.lock().unwrap().instead = Some(Reply::json(r#"{"app":{"id":"/a","tasks":"none"}}"#));
     update(&fake, "/a", "t1", "RUNNING");
-    let snapshot = source.until_apps(&["/b"]).await;
-    assert_eq!(snapshot.issues[0].to_string(), "/a: the app is left out: `tasks` is no array");
+    let snapshot = source.until("told", |snapshot| !snapshot.issues.is_empty()).await;
+    assert_eq!(snapshot.issues[0].to_string(), "/a: the app cannot be read: `tasks` is no array");
+    assert_eq!(snapshot.apps.len(), 2);
     world.0.lock().unwrap().instead = None;
     update(&fake, "/a", "t1", "RUNNING");
-    let snapshot = source.until_apps(&["/a", "/b"]).await;
-    assert!(snapshot.issues.is_empty());
+    let snapshot = source.until("mended", |snapshot| snapshot.issues.is_empty()).await;
+    assert_eq!(snapshot.apps.len(), 2);
 }
 
 #[tokio::test]

@@ -7,14 +7,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::app::AppId;
+use crate::certs::{self, Certificates};
 
 mod bind;
+mod shape;
 
 pub use bind::{Bind, BindAddr};
+pub use shape::Shape;
 
 /// The line that `render` puts into the `global` section; sealing replaces its token.
 pub const MARKER: &str = "description baton:@DIGEST@";
@@ -31,6 +35,8 @@ pub struct Draft {
     pub maps: BTreeMap<MapName, String>,
     /// Other generated files beside the configuration, such as `default.pem`.
     pub files: BTreeMap<FileName, String>,
+    /// The certificates that the configuration names below `certs/`.
+    pub certs: Option<Arc<Certificates>>,
     /// Which app each line of the configuration comes from.
     pub owners: LineOwners,
     /// All listening addresses of the configuration.
@@ -42,7 +48,7 @@ pub struct Draft {
 pub struct Bundle {
     draft: Draft,
     digest: Digest,
-    shape: Digest,
+    shape: Shape,
 }
 
 impl fmt::Debug for Bundle {
@@ -57,8 +63,12 @@ impl Bundle {
     /// # Errors
     /// When the configuration has no [`MARKER`] line.
     pub fn seal(mut draft: Draft) -> Result<Self, NoMarker> {
-        let digest = Digest::of(&draft.config, &draft.maps, &draft.files);
-        let shape = Digest::of(&shape(&draft.config), &BTreeMap::new(), &draft.files);
+        let link = draft.certs.as_ref().map(|certs| certs_link(certs.digest()));
+        let certs = link.iter().map(|link| (certs::DIRECTORY, link.as_str()));
+        let files = draft.files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let maps = draft.maps.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let digest = Digest::of(&draft.config, files.clone().chain(maps).chain(certs));
+        let shape = Shape::of(&draft.config, |frame| Digest::of(frame, files));
         draft.config = replace_line(&draft.config, MARKER, &marker(digest)).ok_or(NoMarker)?;
         Ok(Self { draft, digest, shape })
     }
@@ -84,6 +94,11 @@ impl Bundle {
         maps.chain(self.files().iter().map(|(name, text)| (name.as_str(), text.as_str())))
     }
 
+    /// The certificates below `certs/`.
+    pub fn certs(&self) -> Option<&Arc<Certificates>> {
+        self.draft.certs.as_ref()
+    }
+
     /// Which app each line of the configuration comes from.
     pub fn owners(&self) -> &LineOwners {
         &self.draft.owners
@@ -99,10 +114,9 @@ impl Bundle {
         self.digest
     }
 
-    /// What is left of the bundle without map entries and without the names, addresses and ids of
-    /// servers: where HAProxy accepted one bundle, it accepts every other one of the same shape.
-    pub fn shape(&self) -> Digest {
-        self.shape
+    /// What HAProxy's verdict on it depends on. Certificates are no part of it: HAProxy accepted each of them before.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
     }
 }
 
@@ -132,10 +146,13 @@ impl Digest {
         Some(Self::hash(&replace_line(config, &marker(self), MARKER)?, side_files.iter()))
     }
 
-    fn of(config: &str, maps: &BTreeMap<MapName, String>, files: &BTreeMap<FileName, String>) -> Self {
-        let maps = maps.iter().map(|(name, text)| (name.as_str(), text));
-        let all: BTreeMap<_, _> = maps.chain(files.iter().map(|(name, text)| (name.as_str(), text))).collect();
-        Self::hash(config, all.into_iter())
+    fn of<'a>(config: &str, side_files: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        Self::hash(config, side_files.collect::<BTreeMap<_, _>>().into_iter())
+    }
+
+    /// The name of a set of files.
+    pub(crate) fn of_files(files: impl Iterator<Item = (impl AsRef<[u8]>, impl AsRef<[u8]>)>) -> Self {
+        Self::hash("", files)
     }
 
     fn hash(config: &str, side_files: impl Iterator<Item = (impl AsRef<[u8]>, impl AsRef<[u8]>)>) -> Self {
@@ -214,6 +231,14 @@ impl FileName {
 #[error("a file name beside haproxy.cfg is 1 to 64 of a-z 0-9 _ - . and does not start with a dot")]
 pub struct BadName;
 
+/// Where the directory of certificates beside haproxy.cfg leads.
+pub(crate) fn certs_link(certs: Digest) -> String {
+    format!("../{CERTS}{certs}")
+}
+
+/// What the name of a directory of certificates begins with.
+pub(crate) const CERTS: &str = "certs-";
+
 /// Which app a line of the configuration, or a whole proxy section, comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LineOwners {
@@ -254,28 +279,6 @@ pub struct Owner {
     pub app: AppId,
     /// The index of its port, where the piece is about one.
     pub port: Option<usize>,
-}
-
-/// The configuration with each run of servers that have the same options as one line of options.
-fn shape(config: &str) -> String {
-    let mut shape = String::with_capacity(config.len() / 2);
-    let mut last = None;
-    for line in config.lines() {
-        let options = server_options(line);
-        if options.is_none() || options != last {
-            shape.push_str(options.unwrap_or(line));
-            shape.push('\n');
-        }
-        last = options;
-    }
-    shape
-}
-
-/// What follows `server NAME ADDRESS id N`; none for any other line.
-fn server_options(line: &str) -> Option<&str> {
-    let mut words = line.trim_start().strip_prefix("server ")?.splitn(5, ' ');
-    let (_name, _address, id, number) = (words.next()?, words.next()?, words.next()?, words.next()?);
-    (id == "id" && number.parse::<u32>().is_ok()).then(|| words.next().unwrap_or_default())
 }
 
 fn marker(digest: Digest) -> String {
@@ -350,30 +353,6 @@ mod tests {
         side.insert("a.map".into(), b"k w\n".to_vec());
         assert_ne!(bundle.digest().recompute(bundle.config(), &side), Some(bundle.digest()));
         assert_eq!(bundle.digest().recompute("torn", &side), None);
-    }
-
-    #[test]
-    fn the_shape_is_all_but_map_entries_and_the_names_and_addresses_of_servers() {
-        let shape = |servers: &str, map: &str| {
-            let mut draft = draft(&format!("description baton:@DIGEST@\nbackend b\n{servers}frontend f\n"));
-            draft.maps.insert(MapName::parse("a.map").unwrap(), map.into());
-            Bundle::seal(draft).unwrap().shape()
-        };
-        let base = shape("  server a 10.0.0.1:80 id 1 check\n", "");
-        let same = [
-            shape("  server b 10.0.0.2:81 id 2 check\n", "x y\n"),
-            shape("  server a 10.0.0.1:80 id 1 check\n  server b 10.0.0.2:80 id 2 check\n", ""),
-        ];
-        assert_eq!(same, [base, base]);
-        let other = [
-            shape("", ""),
-            shape("  server a 10.0.0.1:80 id 1 check inter 5s\n", ""),
-            shape("  server a 10.0.0.1:80 id 1 check\n  server b 10.0.0.2:80 id 2\n", ""),
-            shape("  server a 10.0.0.1:80 check\n", ""),
-            shape("  server a 10.0.0.1:80 id x check\n", ""),
-            shape("  server a 10.0.0.1:80 id 1 check\n  option x\n", ""),
-        ];
-        assert!(!other.contains(&base));
     }
 
     #[test]

@@ -11,11 +11,16 @@ use std::time::Duration;
 
 use crate::app::AppId;
 use crate::bundle::Bundle;
+use crate::certs::DIRECTORY;
 use crate::disk::CONFIG;
 
+pub mod blame;
+mod certificates;
 pub(crate) mod run;
 pub(crate) mod said;
 
+pub use certificates::refused;
+use certificates::write;
 pub use run::RunError;
 pub use said::{Level, Said};
 
@@ -60,6 +65,18 @@ pub enum CheckError {
     },
 }
 
+impl CheckError {
+    /// Whether what was checked may be the cause: it hung or killed HAProxy.
+    pub fn may_be_the_bundles(&self) -> bool {
+        matches!(self, Self::Run(RunError::Slow { .. }) | Self::Silent { .. })
+    }
+
+    /// Whether HAProxy did not answer in time.
+    pub fn is_slow(&self) -> bool {
+        matches!(self, Self::Run(RunError::Slow { .. }))
+    }
+}
+
 /// Runs `haproxy -c` over the bundle.
 ///
 /// # Errors
@@ -70,6 +87,9 @@ pub async fn check(binary: &Path, bundle: &Bundle, limit: Duration) -> Result<Ve
     let files = bundle.side_files().chain([(CONFIG, bundle.config())]);
     for (name, text) in files {
         tokio::fs::write(scratch.path().join(name), text).await.map_err(CheckError::Scratch)?;
+    }
+    if let Some(certs) = bundle.certs() {
+        write(&scratch.path().join(DIRECTORY), certs).map_err(CheckError::Scratch)?;
     }
     let ran = run::run(binary, ["-c".as_ref(), "-f".as_ref(), config.as_os_str()], limit).await?;
     let said = said::parse(&ran.stderr, &config, bundle.owners());

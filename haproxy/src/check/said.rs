@@ -14,7 +14,8 @@ pub struct Said {
     pub level: Level,
     /// The line of `haproxy.cfg`, where it names one.
     pub line: Option<usize>,
-    /// The message without HAProxy's prefix, continuation lines kept, control characters replaced.
+    /// The message without HAProxy's prefix and the file's directory, continuation lines kept, control
+    /// characters replaced.
     pub text: String,
     /// The app and port it is about, by line or else by the proxy it names.
     pub owner: Option<Owner>,
@@ -57,7 +58,9 @@ pub(crate) fn parse(output: &str, config: &Path, owners: &LineOwners) -> Vec<Sai
             Some(line) => owners.line(line).or_else(|| named_proxy(&text, owners)),
             None => named_proxy(&text, owners),
         };
-        Said { level, line, owner: owner.cloned(), text: printable(text.strip_prefix("config : ").unwrap_or(&text)) }
+        // The directory is another one with every check.
+        let text = text.strip_prefix("config : ").unwrap_or(&text).replace(&place, "haproxy.cfg:");
+        Said { level, line, owner: owner.cloned(), text: printable(&text) }
     });
     said.collect()
 }

@@ -6,6 +6,7 @@
 //! bundles but where the current one is.
 #![allow(clippy::disallowed_methods, reason = "supervises a real process in real time")]
 
+use std::ffi::OsStr;
 use std::future::pending;
 use std::io;
 use std::path::PathBuf;
@@ -80,6 +81,8 @@ pub struct Supervisor {
     state: State,
     /// Deaths and failed starts in a row.
     failures: u32,
+    /// How long one that is there and does not answer is waited for.
+    between: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -181,7 +184,7 @@ impl Supervisor {
     /// Starts nothing yet: that is [`Self::next`].
     pub fn new(setup: Setup) -> Self {
         let master = Master::new(&setup.socket, Duration::from_secs(1));
-        Self { setup, master, state: State::Idle { until: Instant::now() }, failures: 0 }
+        Self { setup, master, state: State::Idle { until: Instant::now() }, failures: 0, between: None }
     }
 
     /// The master's process id while there is one.
@@ -265,7 +268,14 @@ impl Supervisor {
 
     /// Adopts what runs, or starts the current configuration if there is one.
     async fn begin(&mut self) -> Option<Event> {
+        let mut socket = self.setup.socket.clone().into_os_string();
+        socket.push(",");
         let running = self.master.processes().await.ok();
+        if running.is_none() && self.is_between(&socket) {
+            self.state = State::Idle { until: Instant::now() + self.setup.times.poll };
+            return None;
+        }
+        self.between = None;
         if let Some(process) = running.and_then(|found| Process::adopt(found.master.pid, self.setup.times.poll)) {
             let pid = process.pid();
             self.state = State::Running { process, since: Instant::now() };
@@ -279,8 +289,7 @@ impl Supervisor {
             Ok(found) => found,
             Err(error) => return Some(Event::NotStarted { error: error.into(), restart_in: self.pause() }),
         };
-        let mut socket = self.setup.socket.clone().into_os_string();
-        socket.push(format!(",mode,{:o},level,admin", self.setup.socket_mode));
+        socket.push(format!("mode,{:o},level,admin", self.setup.socket_mode));
         let config = self.setup.disk.config();
         let args = ["-W".as_ref(), "-S".as_ref(), socket.as_os_str(), "-f".as_ref(), config.as_os_str()];
         match Process::start(&self.setup.binary, args) {
@@ -294,6 +303,21 @@ impl Supervisor {
                 Some(Event::NotStarted { error, restart_in: self.pause() })
             }
         }
+    }
+
+    /// Whether an HAProxy of an earlier daemon lives whose socket does not answer for the moment: it executes itself
+    /// anew, for a reload that was asked for. A second one would share its ports and never be ended.
+    fn is_between(&mut self, socket: &OsStr) -> bool {
+        let Some(pid) = process::with_argument(socket) else { return false };
+        let now = Instant::now();
+        if now < *self.between.get_or_insert(now + self.setup.times.ready) {
+            return true;
+        }
+        // It had its time.
+        if let Some(process) = Process::adopt(pid, self.setup.times.poll) {
+            process.kill_group();
+        }
+        false
     }
 
     fn run_from_now(&mut self) {

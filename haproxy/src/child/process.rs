@@ -97,6 +97,18 @@ fn pid(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().filter(|pid| *pid > 1).map(Pid::from_raw)
 }
 
+/// A process that was started with an argument that begins so; also one that executes itself anew.
+pub(super) fn with_argument(beginning: &OsStr) -> Option<u32> {
+    let beginning = beginning.as_encoded_bytes();
+    let pids =
+        fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let mut found = pids.filter(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|argument| argument.starts_with(beginning))
+    });
+    found.find(|pid| start_time(*pid).is_some())
+}
+
 /// When the process started, in clock ticks since boot; none if there is none or it is a zombie.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

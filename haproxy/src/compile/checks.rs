@@ -14,7 +14,7 @@ use crate::text::CheckUri;
 use super::ports::ServicePort;
 
 /// The mode of `port` and the check of its servers.
-pub(super) fn of(port: &ServicePort<'_>, issues: &mut Vec<Issue>) -> (Mode, Option<Check>) {
+pub(super) fn of(port: &ServicePort, issues: &mut Vec<Issue>) -> (Mode, Option<Check>) {
     let own = port.app.checks.iter().find(|check| concerns(check, port.index));
     let borrowed = match (own, port.options.check_port_index) {
         (None, Some(index)) => port.app.checks.iter().find(|check| check.target == CheckTarget::Index(index)),
@@ -35,7 +35,7 @@ fn concerns(check: &AppCheck, index: usize) -> bool {
 
 /// marathon-lb's order: an HTTP check suggests http, the label decides, a borrowed HTTP check
 /// decides again, and what is still open follows from having a virtual host.
-fn mode(port: &ServicePort<'_>, own: Option<&AppCheck>, borrowed: Option<&AppCheck>) -> Mode {
+fn mode(port: &ServicePort, own: Option<&AppCheck>, borrowed: Option<&AppCheck>) -> Mode {
     use CheckProtocol::{Http, Https, MesosHttp, MesosHttps};
     if borrowed.is_some_and(|check| matches!(check.protocol, Http | Https | MesosHttp | MesosHttps)) {
         return Mode::Http;
@@ -49,7 +49,7 @@ fn mode(port: &ServicePort<'_>, own: Option<&AppCheck>, borrowed: Option<&AppChe
     Mode::Tcp
 }
 
-fn translate(check: &AppCheck, mode: Mode, port: &ServicePort<'_>, issues: &mut Vec<Issue>) -> Check {
+fn translate(check: &AppCheck, mode: Mode, port: &ServicePort, issues: &mut Vec<Issue>) -> Check {
     use CheckProtocol::{Command, Http, Https, MesosHttp, MesosHttps, Tcp};
     let tls = match check.protocol {
         Http | MesosHttp => Some(false),

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use crate::bundle::BindAddr;
 use crate::issue::Issue;
@@ -17,8 +18,8 @@ use super::{Policy, owns};
 
 /// A frontend for each port that gets its listener.
 pub(super) fn frontends(
-    ports: &[ServicePort<'_>],
-    backends: &BTreeMap<BackendId, Backend>,
+    ports: &[&ServicePort],
+    backends: &BTreeMap<BackendId, Arc<Backend>>,
     policy: &Policy,
     issues: &mut Vec<Issue>,
 ) -> BTreeMap<BackendId, Frontend> {

@@ -2,8 +2,10 @@
 //!
 //! Called by the reconcile loop; feeds `render`. Pure: no clock, no files, never fails. Anything
 //! odd about an app becomes an [`Issue`] and costs that app the part that is wrong; the other apps
-//! are still served.
+//! are still served. Each app is compiled by itself into a part (`ports`, `checks`, `servers`), and
+//! the parts into what apps share (`listeners`, `routes`); `cache` keeps both.
 
+mod cache;
 mod checks;
 mod listeners;
 mod ports;
@@ -13,6 +15,7 @@ mod servers;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use crate::app::{AppId, Snapshot};
 use crate::issue::Issue;
@@ -20,6 +23,8 @@ use crate::labels::options::{Balance, Mode};
 use crate::model::{Backend, BackendId, LbState, Owner};
 use crate::text::BindAddr;
 
+pub use cache::Cache;
+use cache::Served;
 use ports::ServicePort;
 
 /// What the operator decided: the same on every node, so that every node compiles the same state.
@@ -80,28 +85,26 @@ pub struct Reserved {
 
 /// The wanted state, and what is wrong with whom (sorted).
 pub fn compile(snapshot: &Snapshot, policy: &Policy) -> (LbState, Vec<Issue>) {
-    let mut state = LbState::default();
-    let mut issues = snapshot.issues.clone();
-    let ports = ports::served(snapshot, policy, &mut issues);
-    for port in &ports {
-        match state.backends.get(&port.backend) {
-            Some(other) => issues.push(same_name(port, &other.owner)),
-            None => {
-                state.backends.insert(port.backend.clone(), backend(port, policy, &mut issues));
-            }
-        }
-    }
-    state.app_ids = first_http_ports(&state.backends);
-    state.frontends = listeners::frontends(&ports, &state.backends, policy, &mut issues);
-    if policy.vhosts {
-        state.routes = routes::tables(&ports, &state.backends, &mut issues);
-    }
-    issues.sort();
-    issues.dedup();
-    (state, issues)
+    Cache::default().compile(snapshot, policy)
 }
 
-fn backend(port: &ServicePort<'_>, policy: &Policy, issues: &mut Vec<Issue>) -> Backend {
+/// What becomes of the ports of all apps, in order, where apps share something: names, listeners, hosts.
+fn share(ports: &[&Served], policy: &Policy, issues: &mut Vec<Issue>) -> LbState {
+    let mut backends: BTreeMap<BackendId, Arc<Backend>> = BTreeMap::new();
+    for Served { port, backend, .. } in ports {
+        match backends.get(&port.backend) {
+            Some(other) => issues.push(same_name(port, &other.owner)),
+            None => drop(backends.insert(port.backend.clone(), Arc::clone(backend))),
+        }
+    }
+    let ports: Vec<_> = ports.iter().map(|served| &served.port).collect();
+    let frontends = Arc::new(listeners::frontends(&ports, &backends, policy, issues));
+    let routes = if policy.vhosts { routes::tables(&ports, &backends, issues) } else { BTreeMap::new() };
+    let app_ids = Arc::new(first_http_ports(&backends));
+    LbState { frontends, backends, routes: Arc::new(routes), app_ids }
+}
+
+fn backend(port: &ServicePort, policy: &Policy, issues: &mut Vec<Issue>) -> Backend {
     let options = &port.options;
     let (mode, check) = checks::of(port, issues);
     let http = mode == Mode::Http;
@@ -147,14 +150,14 @@ fn backend(port: &ServicePort<'_>, policy: &Policy, issues: &mut Vec<Issue>) -> 
 }
 
 /// The http port of each app with the lowest number, as in marathon-lb: what 9091 means by the app.
-fn first_http_ports(backends: &BTreeMap<BackendId, Backend>) -> BTreeMap<AppId, BackendId> {
+fn first_http_ports(backends: &BTreeMap<BackendId, Arc<Backend>>) -> BTreeMap<AppId, BackendId> {
     let mut http: Vec<_> = backends.iter().filter(|(_, backend)| backend.mode == Mode::Http).collect();
     // The last of an app that is collected stays.
     http.sort_by_key(|(_, backend)| Reverse(backend.port));
     http.into_iter().map(|(id, backend)| (backend.owner.app.clone(), id.clone())).collect()
 }
 
-fn same_name(port: &ServicePort<'_>, winner: &Owner) -> Issue {
+fn same_name(port: &ServicePort, winner: &Owner) -> Issue {
     Issue::app(
         &port.app.id,
         format!(
@@ -166,12 +169,9 @@ fn same_name(port: &ServicePort<'_>, winner: &Owner) -> Issue {
 }
 
 /// Whether `port` is the one that got the backend of its name.
-fn owns(port: &ServicePort<'_>, backend: Option<&Backend>) -> bool {
+fn owns(port: &ServicePort, backend: Option<&Arc<Backend>>) -> bool {
     backend.is_some_and(|b| b.owner.app == port.app.id && b.owner.index == port.index)
 }
-
-/// A port by reference, as the steps after [`ports`] pass it around.
-type ServicePortRef<'a> = &'a ServicePort<'a>;
 
 /// A backend's name for a port of an app.
 fn backend_id(app: &AppId, port: u16) -> BackendId {

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-use crate::app::{App, AppId, Networking, Snapshot};
+use crate::app::{App, AppId, Networking};
 use crate::issue::Issue;
 use crate::labels;
 use crate::labels::options::PortOptions;
@@ -15,9 +16,10 @@ use crate::model::BackendId;
 use super::{Policy, backend_id};
 
 /// A port that is served.
-pub(super) struct ServicePort<'a> {
+#[derive(Debug)]
+pub(super) struct ServicePort {
     /// Its app.
-    pub(super) app: &'a App,
+    pub(super) app: Arc<App>,
     /// The app's labels for it: the `{n}`.
     pub(super) index: usize,
     /// The number it is served under.
@@ -28,76 +30,86 @@ pub(super) struct ServicePort<'a> {
     pub(super) options: PortOptions,
 }
 
-impl ServicePort<'_> {
+impl ServicePort {
     /// An issue with the port's label `name`.
     pub(super) fn issue(&self, name: &str, problem: impl Into<String>) -> Issue {
         Issue::label(&self.app.id, format!("HAPROXY_{}_{name}", self.index), problem)
     }
 }
 
-/// The ports served under `policy`, ordered by app id and index.
-pub(super) fn served<'a>(snapshot: &'a Snapshot, policy: &Policy, issues: &mut Vec<Issue>) -> Vec<ServicePort<'a>> {
-    let mut inventor = policy.invented_ports.clone().map(|range| Inventor { range, used: BTreeSet::new() });
-    let mut ports = Vec::new();
-    for app in snapshot.apps.values() {
-        if policy.own_app.as_ref() == Some(&app.id) {
-            continue;
-        }
-        let numbers = numbers(app, inventor.as_mut(), issues);
-        let (options, found) = labels::parse(&app.id, &app.labels, numbers.len());
-        issues.extend(found);
-        for (index, (number, options)) in numbers.into_iter().zip(options.ports).enumerate() {
-            if options.refused.is_some()
-                || !policy.groups.serve(&options.groups)
-                || !options.enabled.unwrap_or(!policy.strict)
-            {
-                continue;
-            }
-            let Some(port) = options.port.or(number) else {
-                if inventor.is_some() && app.networking == Networking::Container && app.instances.is_empty() {
-                    // Suspended: its first task tells which ports to invent.
-                    continue;
-                }
-                issues.push(Issue::app(
-                    &app.id,
-                    format!("port {index} has no service port and is not served: give it one, or HAPROXY_{index}_PORT"),
-                ));
-                continue;
-            };
-            ports.push(ServicePort { app, index, port, backend: backend_id(&app.id, port), options });
-        }
+/// The ports of `app` that are served under `policy`, by index, given the [`numbers`] of all its ports.
+pub(super) fn served(
+    app: &Arc<App>,
+    numbers: &[Option<u16>],
+    policy: &Policy,
+    issues: &mut Vec<Issue>,
+) -> Vec<ServicePort> {
+    if policy.own_app.as_ref() == Some(&app.id) {
+        return Vec::new();
     }
-    ports
-}
-
-/// The service ports of an app by index, 0 counting as none.
-fn numbers(app: &App, inventor: Option<&mut Inventor>, issues: &mut Vec<Issue>) -> Vec<Option<u16>> {
-    let given: Vec<_> = app.ports.iter().map(|port| port.service_port.filter(|p| *p != 0)).collect();
-    let (Some(inventor), Some(first)) = (inventor, app.instances.first()) else {
-        return given;
-    };
-    if app.networking != Networking::Container || given.iter().any(Option::is_some) {
-        return given;
-    }
-    let invented: Vec<_> =
-        first.ports.iter().map(|task_port| task_port.and_then(|port| inventor.assign(&app.id, port))).collect();
-    if first.ports.iter().zip(&invented).any(|(task, service)| task.is_some() && service.is_none()) {
+    let asks = policy.invented_ports.as_ref().and_then(|_| asks(app));
+    if asks.is_some_and(|asked| asked.iter().zip(numbers).any(|(task, service)| task.is_some() && service.is_none())) {
         issues.push(Issue::app(
             &app.id,
             "no service port left for it: widen [marathon] min_service_port_ip_per_task and max_service_port_ip_per_task",
         ));
     }
-    invented
+    let (options, found) = labels::parse(&app.id, &app.labels, numbers.len());
+    issues.extend(found);
+    let mut ports = Vec::new();
+    for (index, (number, options)) in numbers.iter().zip(options.ports).enumerate() {
+        if options.refused.is_some()
+            || !policy.groups.serve(&options.groups)
+            || !options.enabled.unwrap_or(!policy.strict)
+        {
+            continue;
+        }
+        let Some(port) = options.port.or(*number) else {
+            if policy.invented_ports.is_some() && app.networking == Networking::Container && app.instances.is_empty() {
+                // Suspended: its first task tells which ports to invent.
+                continue;
+            }
+            issues.push(Issue::app(
+                &app.id,
+                format!("port {index} has no service port and is not served: give it one, or HAPROXY_{index}_PORT"),
+            ));
+            continue;
+        };
+        let backend = backend_id(&app.id, port);
+        ports.push(ServicePort { app: Arc::clone(app), index, port, backend, options });
+    }
+    ports
+}
+
+/// The service ports that an app says it has, by index, 0 counting as none.
+pub(super) fn given(app: &App) -> Vec<Option<u16>> {
+    app.ports.iter().map(|port| port.service_port.filter(|p| *p != 0)).collect()
+}
+
+/// The task ports for which an app needs service ports invented: those of its first task.
+pub(super) fn asks(app: &App) -> Option<&[Option<u16>]> {
+    let asks = app.networking == Networking::Container && given(app).iter().all(Option::is_none);
+    app.instances.first().filter(|_| asks).map(|first| first.ports.as_slice())
 }
 
 /// Gives container-network apps service ports out of a range (marathon-lb's rule, so the numbers
 /// stay those that people know).
-struct Inventor {
+pub(super) struct Inventor {
     range: RangeInclusive<u16>,
     used: BTreeSet<u16>,
 }
 
 impl Inventor {
+    /// Nothing given yet.
+    pub(super) fn new(range: RangeInclusive<u16>) -> Self {
+        Self { range, used: BTreeSet::new() }
+    }
+
+    /// Service ports for the `task_ports` of `app`; to be asked in the order of the apps.
+    pub(super) fn invent(&mut self, app: &AppId, task_ports: &[Option<u16>]) -> Vec<Option<u16>> {
+        task_ports.iter().map(|port| port.and_then(|port| self.assign(app, port))).collect()
+    }
+
     fn assign(&mut self, app: &AppId, task_port: u16) -> Option<u16> {
         let (min, max) = (*self.range.start(), *self.range.end());
         let size = u32::from(max.checked_sub(min)?) + 1;

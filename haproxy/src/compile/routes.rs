@@ -8,6 +8,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::app::AppId;
 use crate::issue::Issue;
@@ -15,13 +16,13 @@ use crate::labels::options::{Mode, Paths};
 use crate::model::{Backend, BackendId, HostTable, Route};
 use crate::text::{Host, PathPrefix};
 
+use super::owns;
 use super::ports::ServicePort;
-use super::{ServicePortRef, owns};
 
 /// The table of every host that somebody claims.
 pub(super) fn tables(
-    ports: &[ServicePort<'_>],
-    backends: &BTreeMap<BackendId, Backend>,
+    ports: &[&ServicePort],
+    backends: &BTreeMap<BackendId, Arc<Backend>>,
     issues: &mut Vec<Issue>,
 ) -> BTreeMap<Host, HostTable> {
     let claims = claims(ports, backends, issues);
@@ -39,7 +40,7 @@ pub(super) fn tables(
 
 /// One port's wish for one host and path.
 struct Claim<'a> {
-    port: ServicePortRef<'a>,
+    port: &'a ServicePort,
     host: &'a Host,
     path: Option<&'a PathPrefix>,
     ignore_case: bool,
@@ -62,13 +63,13 @@ impl Claim<'_> {
 }
 
 fn claims<'a>(
-    ports: &'a [ServicePort<'a>],
-    backends: &BTreeMap<BackendId, Backend>,
+    ports: &[&'a ServicePort],
+    backends: &BTreeMap<BackendId, Arc<Backend>>,
     issues: &mut Vec<Issue>,
 ) -> BTreeMap<Host, Vec<Claim<'a>>> {
     let mut claims: BTreeMap<Host, Vec<Claim<'a>>> = BTreeMap::new();
     let mut budgets: BTreeMap<&AppId, Budget> = BTreeMap::new();
-    for port in ports {
+    for &port in ports {
         let backend = backends.get(&port.backend);
         if !owns(port, backend) || port.options.hosts.is_empty() {
             continue;
@@ -161,8 +162,8 @@ fn table(host: &Host, claims: &[&Claim<'_>], issues: &mut Vec<Issue>) -> HostTab
 /// The prefixes already given away, for a quick answer to "does one of them begin this path?".
 #[derive(Default)]
 struct Kept<'a> {
-    exact: BTreeMap<String, ServicePortRef<'a>>,
-    folded: BTreeMap<String, ServicePortRef<'a>>,
+    exact: BTreeMap<String, &'a ServicePort>,
+    folded: BTreeMap<String, &'a ServicePort>,
     lengths: BTreeSet<usize>,
 }
 
@@ -178,7 +179,7 @@ impl<'a> Kept<'a> {
     }
 
     /// Who already takes every request that `claim` could match.
-    fn shadows(&self, claim: &Claim<'_>) -> Option<ServicePortRef<'a>> {
+    fn shadows(&self, claim: &Claim<'_>) -> Option<&'a ServicePort> {
         let path = prefix(claim);
         let lower = path.to_ascii_lowercase();
         self.lengths.range(..=path.len()).find_map(|length| {
@@ -198,7 +199,7 @@ fn prefix<'a>(claim: &Claim<'a>) -> &'a str {
     }
 }
 
-fn never_matches(claim: &Claim<'_>, by: ServicePortRef<'_>) -> Issue {
+fn never_matches(claim: &Claim<'_>, by: &ServicePort) -> Issue {
     let path = claim.path.map_or("", PathPrefix::as_str);
     claim.port.issue(
         "VHOST",

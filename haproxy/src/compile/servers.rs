@@ -15,15 +15,17 @@ use super::Policy;
 use super::ports::ServicePort;
 
 /// The servers of `port`, ordered by host and port.
-pub(super) fn of(port: &ServicePort<'_>, policy: &Policy, issues: &mut Vec<Issue>) -> Vec<Server> {
+pub(super) fn of(port: &ServicePort, policy: &Policy, issues: &mut Vec<Issue>) -> Vec<Server> {
     let gate = policy.health_check && !port.app.checks.is_empty();
-    let mut tasks: Vec<(&str, u16, &Instance)> = port
-        .app
-        .instances
-        .iter()
-        .filter(|task| serves(task, gate))
-        .filter_map(|task| Some((task.host.as_str(), task.ports.get(port.index).copied()??, task)))
-        .collect();
+    let serving = |killed: bool| {
+        let there = port.app.instances.iter().filter(move |task| serves(task, gate, killed));
+        there.filter_map(|task| Some((task.host.as_str(), task.ports.get(port.index).copied()??, task)))
+    };
+    let mut tasks: Vec<(&str, u16, &Instance)> = serving(false).collect();
+    if tasks.is_empty() {
+        // The successor may be a moment behind; until then whoever is told to end answers better than nobody.
+        tasks = serving(true).collect();
+    }
     tasks.sort_by_key(|(host, number, task)| (*host, *number, task.addr));
 
     let check_index = check_index(port, issues);
@@ -54,17 +56,18 @@ pub(super) fn of(port: &ServicePort<'_>, policy: &Policy, issues: &mut Vec<Issue
     servers
 }
 
-/// Whether a task gets traffic.
-fn serves(task: &Instance, gate: bool) -> bool {
+/// Whether a task gets traffic; `killed`: of those that were told to end.
+fn serves(task: &Instance, gate: bool, killed: bool) -> bool {
     let there = match task.state {
-        TaskState::Running | TaskState::Unreachable => true,
-        TaskState::Starting | TaskState::Killing | TaskState::Ended => false,
+        TaskState::Running | TaskState::Unreachable => !killed,
+        TaskState::Killing => killed,
+        TaskState::Starting | TaskState::Ended => false,
     };
     there && (!gate || task.health == Health::Alive)
 }
 
 /// The index of the port that checks go to, where the label names one that exists.
-fn check_index(port: &ServicePort<'_>, issues: &mut Vec<Issue>) -> Option<usize> {
+fn check_index(port: &ServicePort, issues: &mut Vec<Issue>) -> Option<usize> {
     let index = port.options.check_port_index?;
     if index < port.app.ports.len() {
         return Some(index);

@@ -54,7 +54,7 @@ fn policy() -> Policy {
 
 fn state(apps: Vec<App>, policy: &Policy) -> (LbState, Vec<Issue>) {
     let snapshot =
-        Snapshot { apps: apps.into_iter().map(|app| (app.id.clone(), app)).collect(), ..Snapshot::default() };
+        Snapshot { apps: apps.into_iter().map(|app| (app.id.clone(), Arc::new(app))).collect(), ..Snapshot::default() };
     compile(&snapshot, policy)
 }
 
@@ -119,12 +119,24 @@ fn unknown_health_waits_until_seen_and_is_no_matter_without_the_gate() {
 }
 
 #[test]
+fn a_task_that_is_killed_serves_only_where_no_other_does() {
+    let mut app = app("/a", &[10_000], &[], 2);
+    let both = servers(app.clone(), &policy());
+    app.instances[0].state = TaskState::Killing;
+    assert_eq!(servers(app.clone(), &policy()), both[1..]);
+    app.instances[1].state = TaskState::Killing;
+    assert_eq!(servers(app.clone(), &policy()), both, "better than nobody");
+    app.instances[1].state = TaskState::Ended;
+    assert_eq!(servers(app, &policy()), both[..1]);
+}
+
+#[test]
 fn task_states() {
     for (state, expected) in [
         (TaskState::Running, 1),
         (TaskState::Unreachable, 1),
         (TaskState::Starting, 0),
-        (TaskState::Killing, 0),
+        (TaskState::Killing, 1),
         (TaskState::Ended, 0),
     ] {
         let mut app = app("/a", &[1], &[], 1);
@@ -183,7 +195,7 @@ fn checks_follow_their_port_and_protocol() {
         let mut app = app("/a", &[1, 2], labels, 1);
         app.checks = vec![check(protocol, target)];
         let (state, _) = state(vec![app], &policy());
-        state.backends.into_values().next().unwrap()
+        Arc::unwrap_or_clone(state.backends.into_values().next().unwrap())
     };
     let http = of(CheckProtocol::Http, CheckTarget::Index(0), &[]).check.unwrap();
     assert_eq!((http.fall, http.interval.as_secs(), http.port), (11, 2, None));

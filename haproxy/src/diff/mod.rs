@@ -12,20 +12,23 @@ mod op;
 mod running;
 #[cfg(test)]
 mod tests;
+mod within;
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use crate::features::Features;
 use crate::model::{Admin, Backend, BackendId, HostTable, LbState, Server};
+use crate::pairs::pairs;
 use crate::render::maps::Map;
 use crate::render::{server, view};
 use crate::text::Host;
 
-pub use certs::{CertChange, Pem, certificates};
+pub use certs::{CertChange, certificates, certificates_again, in_list};
 pub use op::{MapChange, Op, Place};
 pub use running::{Running, Seen};
+pub use within::within;
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +68,8 @@ pub enum Reason {
     Cookie(BackendId),
     /// Id or check of a server that stays, or its id is that of one still on its way out.
     ServerOptions(Place),
+    /// Certificates that no list takes, or what lies beside them, such as OCSP responses.
+    Certificates,
 }
 
 impl Reason {
@@ -81,6 +86,7 @@ impl Reason {
             Self::StaticBalance(_) => "static_balance",
             Self::Cookie(_) => "cookie",
             Self::ServerOptions(_) => "server_options",
+            Self::Certificates => "certificates",
         }
     }
 }
@@ -98,6 +104,7 @@ impl fmt::Display for Reason {
             Self::StaticBalance(id) => write!(f, "the balance algorithm of {id} is static"),
             Self::Cookie(id) => write!(f, "{id} is sticky, and this HAProxy takes no cookie at run time"),
             Self::ServerOptions(place) => write!(f, "id or check of server {place} changed"),
+            Self::Certificates => f.write_str("certificates that HAProxy takes only when it loads"),
         }
     }
 }
@@ -133,6 +140,7 @@ impl Steps {
             };
             let now = now.ok_or_else(|| Reason::NewBackend(id.clone()))?;
             let leaving = running.leaving.get(id);
+            // One and the same is equal without a look.
             if now == backend && leaving.is_none() {
                 continue;
             }
@@ -262,6 +270,9 @@ fn routing(running: &Running, wanted: &LbState) -> Result<(), Reason> {
 }
 
 fn frontends(running: &LbState, wanted: &LbState) -> Result<(), Reason> {
+    if Arc::ptr_eq(&running.frontends, &wanted.frontends) {
+        return Ok(());
+    }
     for (id, now, frontend) in pairs(&running.frontends, &wanted.frontends) {
         match (now, frontend) {
             (None, _) => return Err(Reason::NewFrontend(id.clone())),
@@ -273,26 +284,6 @@ fn frontends(running: &LbState, wanted: &LbState) -> Result<(), Reason> {
         }
     }
     Ok(())
-}
-
-/// Every key of either map with what it has in each; one walk over both.
-fn pairs<'a, K: Ord, V>(
-    a: &'a BTreeMap<K, V>,
-    b: &'a BTreeMap<K, V>,
-) -> impl Iterator<Item = (&'a K, Option<&'a V>, Option<&'a V>)> {
-    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
-    std::iter::from_fn(move || {
-        let order = match (a.peek(), b.peek()) {
-            (Some((left, _)), Some((right, _))) => left.cmp(right),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (None, None) => return None,
-        };
-        let left = if order == Ordering::Greater { None } else { a.next() };
-        let right = if order == Ordering::Less { None } else { b.next() };
-        let (key, _) = left.or(right)?;
-        Some((key, left.map(|(_, value)| value), right.map(|(_, value)| value)))
-    })
 }
 
 fn place(backend: &BackendId, server: &Server) -> Place {

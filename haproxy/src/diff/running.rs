@@ -7,10 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::{MapChange, Op, Place};
 use crate::bundle::MapName;
-use crate::model::{Admin, Backend, BackendId, LbState, Server, Weight};
+use crate::model::{Admin, Backend, BackendId, LbState, Owner, Server, Weight};
 use crate::render::maps::Map;
 use crate::render::server;
 use crate::text::Host;
@@ -36,6 +37,11 @@ impl Running {
         let maps = Map::ALL.into_iter().map(|map| (map.name(), map.entries(&state))).collect();
         let wildcards = state.routes.keys().any(Host::is_wildcard);
         Self { state, leaving: BTreeMap::new(), maps, published: true, wildcards }
+    }
+
+    /// What it has, servers on their way out not among it.
+    pub fn state(&self) -> &LbState {
+        &self.state
     }
 
     /// The operations that lead to `wanted` were all carried out.
@@ -78,6 +84,28 @@ impl Running {
         })
     }
 
+    /// The servers that `next` has not: those on their way out among them.
+    pub fn lacking<'a>(&'a self, next: &'a LbState) -> impl Iterator<Item = Place> + 'a {
+        let gone = |(id, backend): (&BackendId, &'a Arc<Backend>)| {
+            let id = id.clone();
+            let kept: BTreeSet<&str> =
+                next.backends.get(&id).into_iter().flat_map(|next| &next.servers).map(|s| s.name.as_str()).collect();
+            let gone = backend.servers.iter().filter(move |server| !kept.contains(server.name.as_str()));
+            gone.map(move |server| Place { backend: id.clone(), server: server.name.clone() })
+        };
+        self.state.backends.iter().flat_map(gone).chain(self.leaving())
+    }
+
+    /// The servers that `is_one` says so of, by whose they are and where.
+    pub fn places(&self, is_one: impl Fn(&Owner, SocketAddr) -> bool) -> BTreeSet<Place> {
+        let mut places = BTreeSet::new();
+        for (id, backend) in &self.state.backends {
+            let servers = backend.servers.iter().filter(|server| is_one(&backend.owner, server.addr));
+            places.extend(servers.map(|server| Place { backend: id.clone(), server: server.name.clone() }));
+        }
+        places
+    }
+
     /// How many backends are empty because nobody wants them: a reload would free them.
     pub fn retired(&self, wanted: &LbState) -> usize {
         self.state.backends.keys().filter(|id| !wanted.backends.contains_key(*id)).count()
@@ -98,6 +126,7 @@ impl Running {
     pub fn correct(&mut self, seen: &BTreeMap<String, BTreeMap<String, Seen>>, wanted: &LbState) {
         let nothing = BTreeMap::new();
         for (id, backend) in &mut self.state.backends {
+            let backend = Arc::make_mut(backend);
             let seen = seen.get(id.as_str()).unwrap_or(&nothing);
             let checked = server::is_checked(backend);
             let leaving = self.leaving.remove(id).unwrap_or_default();
@@ -140,7 +169,7 @@ impl Running {
         match op {
             Op::Add { backend, server, .. } => {
                 if let Some(backend) = self.state.backends.get_mut(backend) {
-                    backend.servers.push(server.clone());
+                    Arc::make_mut(backend).servers.push(server.clone());
                 }
             }
             Op::Move { place, addr } => self.change(place, |server| server.addr = *addr),
@@ -167,7 +196,7 @@ impl Running {
 
     /// Changes a server, on its way out or not.
     fn change(&mut self, place: &Place, change: impl FnOnce(&mut Server)) {
-        let here = self.state.backends.get_mut(&place.backend).map(|backend| &mut backend.servers);
+        let here = self.state.backends.get_mut(&place.backend).map(|backend| &mut Arc::make_mut(backend).servers);
         let here = here.and_then(|servers| servers.iter_mut().find(|server| server.name == place.server));
         let leaving = self.leaving.get_mut(&place.backend).and_then(|servers| servers.get_mut(&place.server));
         if let Some(server) = here.or(leaving) {
@@ -179,7 +208,7 @@ impl Running {
     fn leave(&mut self, place: &Place) {
         let Some(backend) = self.state.backends.get_mut(&place.backend) else { return };
         if let Some(at) = backend.servers.iter().position(|server| server.name == place.server) {
-            let server = backend.servers.remove(at);
+            let server = Arc::make_mut(backend).servers.remove(at);
             self.leaving.entry(place.backend.clone()).or_default().insert(place.server.clone(), server);
         }
     }
@@ -191,7 +220,7 @@ impl Running {
             return;
         };
         if let Some(backend) = self.state.backends.get_mut(&place.backend) {
-            backend.servers.push(server);
+            Arc::make_mut(backend).servers.push(server);
         }
         if self.leaving.get(&place.backend).is_some_and(BTreeMap::is_empty) {
             self.leaving.remove(&place.backend);
@@ -201,11 +230,14 @@ impl Running {
 
 /// Makes equal what is no difference in HAProxy, so that the next comparison is quick: the order of
 /// the servers, and what the file does not say.
-fn align(now: &mut Backend, wanted: &Backend) {
+fn align(now: &mut Arc<Backend>, wanted: &Arc<Backend>) {
     let order: BTreeMap<&str, usize> = wanted.servers.iter().map(|s| s.name.as_str()).zip(0..).collect();
-    let mut servers = std::mem::take(&mut now.servers);
+    let mut servers = std::mem::take(&mut Arc::make_mut(now).servers);
     servers.sort_by_key(|server| order.get(server.name.as_str()).copied());
-    *now = Backend { servers, ..wanted.clone() };
+    *now = match servers == wanted.servers {
+        true => Arc::clone(wanted),
+        false => Arc::new(Backend { servers, ..Backend::clone(wanted) }),
+    };
 }
 
 /// A server as HAProxy shows it.

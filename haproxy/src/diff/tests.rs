@@ -73,15 +73,15 @@ fn state(backends: impl IntoIterator<Item = (u8, Vec<Server>)>) -> LbState {
             cert: None,
             options: Vec::new(),
         };
-        state.frontends.insert(id(n), frontend);
-        state.backends.insert(id(n), backend(n, servers));
-        state.app_ids.insert(app(n), id(n));
+        Arc::make_mut(&mut state.frontends).insert(id(n), frontend);
+        state.backends.insert(id(n), Arc::new(backend(n, servers)));
+        Arc::make_mut(&mut state.app_ids).insert(app(n), id(n));
     }
     state
 }
 
 fn route(state: &mut LbState, host: &str, path: Option<&str>, to: u8, ignore_case: bool) {
-    let table = state.routes.entry(Host::parse(host).unwrap()).or_default();
+    let table = Arc::make_mut(&mut state.routes).entry(Host::parse(host).unwrap()).or_default();
     table.ignore_case |= ignore_case;
     let path = path.map(|path| PathPrefix::parse(path).unwrap());
     table.routes.push(Route { path, ignore_case, backend: id(to) });
@@ -123,7 +123,7 @@ fn any_wild_state() -> impl Strategy<Value = LbState> {
     let options = (any::<bool>(), 0..5_u8, 0..5_u8, 0..4_u8);
     (any_state(), proptest::collection::vec(options, 4)).prop_map(|(mut state, options)| {
         for (n, (sticky, fixed, checked, there)) in (0..).zip(options) {
-            let backend = state.backends.get_mut(&id(n)).unwrap();
+            let backend = Arc::make_mut(state.backends.get_mut(&id(n)).unwrap());
             backend.sticky = sticky;
             if fixed == 0 {
                 backend.balance = Balance::new(vec![Word::parse("source").unwrap()], false, false);
@@ -225,6 +225,33 @@ proptest! {
     }
 
     #[test]
+    fn what_needs_no_reload_is_brought_to_run_while_one_is_waited_for(
+        states in proptest::collection::vec(any_wild_state(), 2..8), new in any::<bool>(),
+    ) {
+        let features = if new { features(3, 0) } else { features(2, 6) };
+        let mut running = Running::loaded(states[0].clone());
+        for wanted in &states[1..] {
+            let part = within(&running, wanted, &features);
+            let optioned: Vec<_> = running.state.backends.iter().map(|(id, has)| (id.clone(), has.clone())).collect();
+            prop_assert!(check_applies(&mut running, &part, &features)?, "no reload for a part");
+            for (id, had) in optioned {
+                let (has, wants) = (&running.state.backends[&id], wanted.backends.get(&id));
+                let names = |backend: &Arc<Backend>| backend.servers.iter().map(|s| s.name.clone()).collect::<BTreeSet<_>>();
+                let wants = wants.map(names).unwrap_or_default();
+                prop_assert!(names(has).is_subset(&wants), "who is not wanted is out");
+                prop_assert!(names(has) == wants || !had.balance.dynamic || !running.leaving.is_empty() || had.sticky);
+            }
+            for (map, entries) in &running.maps {
+                let leads = |to: &String| running.state.backends.keys().any(|id| id.as_str() == to);
+                prop_assert!(entries.values().all(leads), "{:?}", map);
+            }
+            if check_applies(&mut running.clone(), wanted, &features)? {
+                prop_assert_eq!(diff(&running, &part, &features), Plan::Unchanged);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_read_back_is_led_to_what_is_wanted(was in any_state(), is in any_state(), wanted in any_state()) {
         // The model believes `was`, HAProxy has `is`.
         let features = features(2, 6);
@@ -253,27 +280,48 @@ fn reload(because: Reason) -> Plan {
 }
 
 #[test]
+fn beside_what_needs_a_reload_everything_else_is_brought_to_run() {
+    let mut old = state([(1, vec![server(1)]), (2, vec![server(2)])]);
+    route(&mut old, "moved.example", None, 1, false);
+    let mut new = state([(1, vec![server(3)]), (2, vec![server(2)]), (3, vec![server(4)])]);
+    Arc::make_mut(new.backends.get_mut(&id(2)).unwrap()).network_allowed = vec!["10.0.0.0/8".parse().unwrap()];
+    route(&mut new, "moved.example", None, 3, false);
+    route(&mut new, "added.example", None, 1, false);
+    route(&mut new, "secret.example", None, 2, false);
+    let running = Running::loaded(old.clone());
+    assert!(matches!(diff(&running, &new, &features(2, 6)), Plan::Reload { .. }));
+    let part = within(&running, &new, &features(2, 6));
+    assert_eq!(part.backends[&id(1)].servers, vec![server(3)], "a task of another app moves");
+    assert_eq!(part.backends[&id(2)], old.backends[&id(2)], "an option waits");
+    assert!(!part.backends.contains_key(&id(3)));
+    let leads = |host: &str| part.routes.get(&Host::parse(host).unwrap()).map(|table| table.routes[0].backend.clone());
+    assert_eq!(leads("added.example"), Some(id(1)));
+    assert_eq!(leads("moved.example"), Some(id(1)), "where it led before the new app is there");
+    assert_eq!(leads("secret.example"), None, "not before it is known who may use it");
+}
+
+#[test]
 fn what_the_runtime_api_cannot_do_is_a_reload_with_its_reason() {
     let one = state([(1, vec![server(1)])]);
     let two = state([(1, vec![server(1)]), (2, vec![])]);
     check(&one, &two, (3, 2), reload(Reason::NewBackend(id(2))));
 
     let mut options = one.clone();
-    options.backends.get_mut(&id(1)).unwrap().hsts = true;
+    Arc::make_mut(options.backends.get_mut(&id(1)).unwrap()).hsts = true;
     check(&one, &options, (3, 2), reload(Reason::BackendOptions(id(1))));
 
     let mut checks = one.clone();
     let check_by_tcp = Check { http: None, interval: Duration::from_secs(2), fall: 3, port: None };
-    checks.backends.get_mut(&id(1)).unwrap().check = Some(check_by_tcp);
+    Arc::make_mut(checks.backends.get_mut(&id(1)).unwrap()).check = Some(check_by_tcp);
     check(&one, &checks, (3, 2), reload(Reason::BackendOptions(id(1))));
 
     let mut silent = one.clone();
-    silent.frontends.clear();
+    Arc::make_mut(&mut silent.frontends).clear();
     check(&silent, &one, (3, 2), reload(Reason::NewFrontend(id(1))));
     check(&one, &silent, (3, 2), reload(Reason::FrontendGone(id(1))));
 
     let mut elsewhere = one.clone();
-    elsewhere.frontends.get_mut(&id(1)).unwrap().port = 1;
+    Arc::make_mut(&mut elsewhere.frontends).get_mut(&id(1)).unwrap().port = 1;
     check(&one, &elsewhere, (3, 2), reload(Reason::FrontendOptions(id(1))));
 
     let (mut wild, mut case) = (one.clone(), one.clone());
@@ -288,7 +336,7 @@ fn what_the_runtime_api_cannot_do_is_a_reload_with_its_reason() {
 fn servers_that_a_release_or_an_algorithm_refuses_are_a_reload() {
     let with = |servers: Vec<Server>, change: fn(&mut Backend)| {
         let mut state = state([(1, servers)]);
-        change(state.backends.get_mut(&id(1)).unwrap());
+        change(Arc::make_mut(state.backends.get_mut(&id(1)).unwrap()));
         state
     };
     let sticky = |servers| with(servers, |backend| backend.sticky = true);

@@ -13,10 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::bundle::{Bundle, Digest};
+use crate::bundle::{Bundle, CERTS, Digest, certs_link};
+use crate::certs::{Certificates, DIRECTORY};
 
 /// The configuration's file name inside a bundle's directory.
 pub const CONFIG: &str = "haproxy.cfg";
+
+/// Which servers were down before a reload, for the worker that comes: below the state directory.
+pub const SERVER_STATE: &str = "server-state";
 
 /// A state directory such as `/var/lib/baton/haproxy`.
 #[derive(Debug, Clone)]
@@ -73,7 +77,26 @@ impl Disk {
         for name in disk.names()?.iter().filter(|name| name.starts_with(TEMPORARY)) {
             remove(&disk.dir.join(name))?;
         }
+        // A disk that is full now may not be later; the worst that comes of it is a warning of HAProxy.
+        let _ = disk.forget_servers();
         Ok(disk)
+    }
+
+    /// Writes what the next worker is to know of the servers; whole or not at all.
+    ///
+    /// # Errors
+    /// When the disk is full or read-only.
+    pub(crate) fn remember_servers(&self, state: &str) -> Result<(), DiskError> {
+        let (path, temporary) = (self.dir.join(SERVER_STATE), self.dir.join(format!("{TEMPORARY}{SERVER_STATE}")));
+        remove(&temporary)?;
+        write_new(&temporary, state.as_bytes())?;
+        fs::rename(&temporary, &path).map_err(|e| DiskError::new("rename to", &path, e))
+    }
+
+    /// As at a start: a worker takes every server to be up. The file stays, because HAProxy warns of
+    /// one that is missing.
+    pub(crate) fn forget_servers(&self) -> Result<(), DiskError> {
+        self.remember_servers(NO_SERVERS)
     }
 
     /// What HAProxy is started with: `<dir>/current/haproxy.cfg`.
@@ -94,32 +117,49 @@ impl Disk {
             let now = File::open(&target).and_then(|dir| dir.set_modified(clock()));
             return now.map_err(|e| DiskError::new("touch", &target, e));
         }
-        let temporary = self.dir.join(format!("{TEMPORARY}{digest}"));
+        if let Some(certs) = bundle.certs() {
+            self.write_certs(certs)?;
+        }
+        self.place(&target, |dir| {
+            if let Some(certs) = bundle.certs() {
+                let link = dir.join(DIRECTORY);
+                symlink(certs_link(certs.digest()), &link).map_err(|e| DiskError::new("make", &link, e))?;
+            }
+            let mut files = bundle.side_files().chain([(CONFIG, bundle.config())]);
+            files.try_for_each(|(name, text)| write_new(&dir.join(name), text.as_bytes()))
+        })
+    }
+
+    /// Certificates rarely change and may be many: bundles share them.
+    fn write_certs(&self, certs: &Certificates) -> Result<(), DiskError> {
+        let target = self.certs(certs.digest());
+        if target.is_dir() {
+            return Ok(());
+        }
+        self.place(&target, |dir| {
+            certs.contents().iter().try_for_each(|(name, content)| write_new(&dir.join(name), content))
+        })
+    }
+
+    /// Makes the directory `target`, filled by `fill`, in one step.
+    fn place(&self, target: &Path, fill: impl FnOnce(&Path) -> Result<(), DiskError>) -> Result<(), DiskError> {
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = self.dir.join(format!("{TEMPORARY}{name}"));
         remove(&temporary)?;
-        let written = self.write_into(&temporary, bundle).and_then(|()| {
-            remove(&target)?;
-            fs::rename(&temporary, &target).map_err(|e| DiskError::new("rename to", &target, e))?;
+        let made = || {
+            DirBuilder::new().mode(0o750).create(&temporary).map_err(|e| DiskError::new("make", &temporary, e))?;
+            fill(&temporary)?;
+            sync(&temporary)?;
+            remove(target)?;
+            fs::rename(&temporary, target).map_err(|e| DiskError::new("rename to", target, e))?;
             sync(&self.dir)
-        });
-        if written.is_err() {
+        };
+        let made = made();
+        if made.is_err() {
             // Best effort: the first error is the one to report, and `open` clears leftovers.
             drop(remove(&temporary));
         }
-        written
-    }
-
-    fn write_into(&self, dir: &Path, bundle: &Bundle) -> Result<(), DiskError> {
-        DirBuilder::new().mode(0o750).create(dir).map_err(|e| DiskError::new("make", dir, e))?;
-        for (name, text) in bundle.side_files().chain([(CONFIG, bundle.config())]) {
-            let path = dir.join(name);
-            let write = || {
-                let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path)?;
-                file.write_all(text.as_bytes())?;
-                file.sync_all()
-            };
-            write().map_err(|e| DiskError::new("write", &path, e))?;
-        }
-        sync(dir)
+        made
     }
 
     /// Makes an intact bundle the one that HAProxy reads at its next start or reload. What was
@@ -176,12 +216,28 @@ impl Disk {
     /// # Errors
     /// When it is missing, incomplete or changed.
     pub fn verify(&self, digest: Digest) -> Result<(), DiskError> {
+        let Some(certs) = self.read_back(digest)? else { return Ok(()) };
+        let dir = self.certs(certs);
+        // They are many, and written in one step: `recover` reads them.
+        if dir.is_dir() { Ok(()) } else { Err(DiskError::Torn { path: dir }) }
+    }
+
+    /// Reads a bundle back, compares it with its digest, and says which certificates it uses.
+    fn read_back(&self, digest: Digest) -> Result<Option<Digest>, DiskError> {
+        let mut certs = None;
         let dir = self.bundle(digest);
         let torn = || DiskError::Torn { path: dir.clone() };
         let reading = |e| DiskError::new("read", &dir, e);
         let mut files = BTreeMap::new();
         for entry in fs::read_dir(&dir).map_err(reading)? {
             let entry = entry.map_err(reading)?;
+            if entry.file_name() == DIRECTORY {
+                let link = fs::read_link(entry.path()).map_err(reading)?;
+                let name = link.to_str().and_then(|link| link.strip_prefix("../")?.strip_prefix(CERTS));
+                certs = Some(name.and_then(Digest::parse).ok_or_else(torn)?);
+                files.insert(DIRECTORY.to_owned(), link.to_string_lossy().into_owned().into_bytes());
+                continue;
+            }
             if !entry.file_type().map_err(reading)?.is_file() {
                 return Err(torn());
             }
@@ -189,7 +245,26 @@ impl Disk {
             files.insert(name, fs::read(entry.path()).map_err(|e| DiskError::new("read", &entry.path(), e))?);
         }
         let config = files.remove(CONFIG).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(torn)?;
-        if digest.recompute(&config, &files) == Some(digest) { Ok(()) } else { Err(torn()) }
+        if digest.recompute(&config, &files) == Some(digest) { Ok(certs) } else { Err(torn()) }
+    }
+
+    /// Reads certificates back and compares them with their digest.
+    fn verify_certs(&self, digest: Digest) -> Result<(), DiskError> {
+        let dir = self.certs(digest);
+        let reading = |e| DiskError::new("read", &dir, e);
+        let mut files = BTreeMap::new();
+        for entry in fs::read_dir(&dir).map_err(reading)? {
+            let entry = entry.map_err(reading)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            files.insert(name, fs::read(entry.path()).map_err(reading)?);
+        }
+        let same = Digest::of_files(files.iter()) == digest;
+        if same { Ok(()) } else { Err(DiskError::Torn { path: dir }) }
+    }
+
+    /// Where the certificates of the bundle are that HAProxy is started with.
+    pub fn current_certs(&self) -> PathBuf {
+        self.dir.join(CURRENT).join(DIRECTORY)
     }
 
     /// The configuration of a bundle; none if it cannot be read.
@@ -204,7 +279,10 @@ impl Disk {
     /// When `current` cannot be swapped.
     pub fn recover(&self) -> Result<Found, DiskError> {
         let _turn = self.turn();
-        let intact = |digest: Option<Digest>| digest.filter(|d| self.verify(*d).is_ok());
+        // A start finds out for itself who is down.
+        let _ = self.forget_servers();
+        let whole = |digest: Digest| self.read_back(digest)?.map_or(Ok(()), |certs| self.verify_certs(certs));
+        let intact = |digest: Option<Digest>| digest.filter(|d| whole(*d).is_ok());
         match (intact(self.confirmed()), self.current()) {
             (Some(confirmed), Some(current)) if confirmed == current => Ok(Found::Confirmed(confirmed)),
             (Some(to), current) => {
@@ -230,6 +308,11 @@ impl Disk {
         for (_, digest) in &others {
             remove(&self.bundle(*digest))?;
         }
+        let names = self.names()?;
+        let link = |name: &String| fs::read_link(self.dir.join(name).join(DIRECTORY)).ok();
+        let used: BTreeSet<PathBuf> = names.iter().filter_map(link).collect();
+        let unused = |name: &&String| name.starts_with(CERTS) && !used.contains(&Path::new("..").join(name));
+        names.iter().filter(unused).try_for_each(|name| remove(&self.dir.join(name)))?;
         Ok(others.into_iter().map(|(_, digest)| digest).collect())
     }
 
@@ -239,6 +322,10 @@ impl Disk {
 
     fn bundle(&self, digest: Digest) -> PathBuf {
         self.dir.join(digest.to_string())
+    }
+
+    fn certs(&self, digest: Digest) -> PathBuf {
+        self.dir.join(format!("{CERTS}{digest}"))
     }
 
     fn names(&self) -> Result<Vec<String>, DiskError> {
@@ -300,6 +387,15 @@ fn remove(path: &Path) -> Result<(), DiskError> {
     }
 }
 
+fn write_new(path: &Path, content: &[u8]) -> Result<(), DiskError> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path)?;
+        file.write_all(content)?;
+        file.sync_all()
+    };
+    write().map_err(|e| DiskError::new("write", path, e))
+}
+
 fn sync(dir: &Path) -> Result<(), DiskError> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(|e| DiskError::new("sync", dir, e))
 }
@@ -308,6 +404,12 @@ fn clock() -> SystemTime {
     #![allow(clippy::disallowed_methods, reason = "a directory's age is wall-clock time")]
     SystemTime::now()
 }
+
+/// The first lines of every such file.
+pub(crate) const NO_SERVERS: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight \
+    srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state \
+    srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port \
+    srv_check_addr srv_agent_addr srv_agent_port\n";
 
 const CURRENT: &str = "current";
 const CONFIRMED: &str = "confirmed";

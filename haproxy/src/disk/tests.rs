@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::bundle::{Draft, FileName, MapName};
+use crate::certs::{Certificate, Pem};
 
 fn bundle(text: &str) -> Bundle {
     let mut draft = Draft { config: format!("global\n description baton:@DIGEST@\n# {text}\n"), ..Draft::default() };
@@ -116,9 +117,41 @@ fn leftovers_of_a_crash_are_cleared_at_open() {
     let again = Disk::open(&disk.dir).unwrap();
     let mut names = again.names().unwrap();
     names.sort();
-    let mut expected = [digest.to_string(), "confirmed".into(), "current".into()];
+    let mut expected = [digest.to_string(), "confirmed".into(), "current".into(), SERVER_STATE.into()];
     expected.sort();
     assert_eq!(names, expected);
+}
+
+#[test]
+fn bundles_share_certificates_which_go_with_the_last_of_them() {
+    let (_dir, disk) = disk();
+    let staged = |config: &str, pem: &str| {
+        let certificate = Certificate { pem: Pem::new(pem).unwrap(), beside: BTreeMap::new() };
+        let files = BTreeMap::from([(FileName::parse("a.pem").unwrap(), Arc::new(certificate))]);
+        let config = format!("global\n description baton:@DIGEST@\n# {config}\n");
+        let certs = Some(Arc::new(Certificates::new(BTreeMap::new(), files)));
+        let bundle = Bundle::seal(Draft { config, certs, ..Draft::default() }).unwrap();
+        disk.write(&bundle).unwrap();
+        disk.select(bundle.digest()).unwrap();
+        disk.confirm(bundle.digest()).unwrap();
+        bundle.digest()
+    };
+    let sets = || disk.names().unwrap().into_iter().filter(|name| name.starts_with(CERTS)).count();
+    let first = staged("one", "x");
+    // Two bundles may be of one tick of the filesystem's clock.
+    File::open(disk.bundle(first)).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    assert_ne!(staged("one", "y"), first, "the digest covers them");
+    staged("two", "y");
+    assert_eq!(sets(), 2);
+    assert_eq!(fs::read_to_string(disk.current_certs().join("a.pem")).unwrap(), "y\n");
+    let confirmed = disk.confirmed().unwrap();
+    assert_eq!(disk.recover().unwrap(), Found::Confirmed(confirmed));
+    assert_eq!((disk.collect(1).unwrap(), sets()), (vec![first], 1));
+    // One that was tampered with is not started from.
+    fs::write(disk.current_certs().join("a.pem"), "z").unwrap();
+    assert_eq!(disk.recover().unwrap(), Found::Nothing);
+    fs::remove_dir_all(fs::canonicalize(disk.current_certs()).unwrap()).unwrap();
+    assert!(matches!(disk.verify(confirmed), Err(DiskError::Torn { .. })));
 }
 
 #[test]

@@ -66,6 +66,20 @@ impl Master {
         self.info_by("@1 show info").await
     }
 
+    /// The current worker's table of servers (`@1 show servers state`).
+    ///
+    /// # Errors
+    /// See [`MasterError`].
+    pub(crate) async fn servers(&self) -> Result<String, MasterError> {
+        self.table("@1 show servers state").await
+    }
+
+    /// One command whose answer may be long.
+    pub(crate) async fn table(&self, command: &str) -> Result<String, MasterError> {
+        let slow = |_| MasterError::Slow { command: command.to_owned(), limit: self.limit };
+        tokio::time::timeout(self.limit, self.exchange(command, MAX_TABLE)).await.map_err(slow)?
+    }
+
     /// What the worker runs that listens on this very socket, where it is no master's.
     ///
     /// # Errors
@@ -111,18 +125,18 @@ impl Master {
     /// One command, for the master or with a prefix for a worker, and all that is answered.
     pub(crate) async fn ask(&self, command: &str, limit: Duration) -> Result<String, MasterError> {
         let slow = |_| MasterError::Slow { command: command.to_owned(), limit };
-        tokio::time::timeout(limit, self.exchange(command)).await.map_err(slow)?
+        tokio::time::timeout(limit, self.exchange(command, MAX_REPLY)).await.map_err(slow)?
     }
 
-    async fn exchange(&self, command: &str) -> Result<String, MasterError> {
+    async fn exchange(&self, command: &str, most: u64) -> Result<String, MasterError> {
         let connecting = |source| MasterError::Unreachable { socket: self.socket.clone(), source };
         let mut stream = UnixStream::connect(&self.socket).await.map_err(connecting)?;
         let cut = |source| MasterError::Cut { command: command.to_owned(), source };
         stream.write_all(format!("{command}\n").as_bytes()).await.map_err(cut)?;
         stream.shutdown().await.map_err(cut)?;
         let mut reply = Vec::new();
-        stream.take(MAX_REPLY + 1).read_to_end(&mut reply).await.map_err(cut)?;
-        if u64::try_from(reply.len()).is_ok_and(|length| length > MAX_REPLY) {
+        stream.take(most + 1).read_to_end(&mut reply).await.map_err(cut)?;
+        if u64::try_from(reply.len()).is_ok_and(|length| length > most) {
             return Err(MasterError::Flood { command: command.to_owned() });
         }
         Ok(String::from_utf8_lossy(&reply).into_owned())
@@ -157,7 +171,7 @@ pub enum MasterError {
         limit: Duration,
     },
     /// More than any real answer.
-    #[error("HAProxy's master answered \"{command}\" with more than {MAX_REPLY} bytes")]
+    #[error("HAProxy's master answered \"{command}\" with more than is possible")]
     Flood {
         /// The command.
         command: String,
@@ -192,6 +206,9 @@ fn unknown(command: &str, reply: &str) -> MasterError {
 
 /// `show proc` with thousands of old workers fits; nothing else comes near.
 const MAX_REPLY: u64 = 1024 * 1024;
+
+/// Some hundred thousand servers.
+const MAX_TABLE: u64 = 64 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,15 @@ pub struct Process {
 }
 
 impl Processes {
+    /// How long each old worker has been one: since the next worker came that still lives.
+    pub fn retired(&self) -> impl Iterator<Item = (&Process, Duration)> {
+        let since = |old: &Process| {
+            let younger = self.workers.iter().chain(&self.old_workers).filter(|other| other.reloads < old.reloads);
+            younger.map(|other| other.uptime).max().unwrap_or_default()
+        };
+        self.old_workers.iter().map(move |old| (old, since(old)))
+    }
+
     /// All process ids.
     pub fn pids(&self) -> impl Iterator<Item = u32> {
         let workers = self.workers.iter().chain(&self.old_workers);
@@ -107,6 +116,8 @@ pub struct Info {
     pub description: String,
     /// It was told to finish its connections and end.
     pub stopping: bool,
+    /// Its connections, those to the runtime API not among them.
+    pub connections: u32,
 }
 
 impl Info {
@@ -124,6 +135,7 @@ impl Info {
             pid: text("Pid")?.parse().ok()?,
             version: text("Version")?,
             description: text("description").unwrap_or_default(),
+            connections: text("CurrConns").and_then(|count| count.parse().ok()).unwrap_or_default(),
             stopping: text("Stopping").is_some_and(|stopping| stopping != "0"),
         })
     }

@@ -33,6 +33,9 @@ fn the_process_table_of_2_6_is_read() {
     assert_eq!((table.failed, table.master.reloads, &table.workers), (2, 3, &vec![worker]));
     assert_eq!(table.pids().collect::<Vec<_>>(), [16085, 16265, 16088, 16090]);
     assert_eq!(table.old_workers.len(), 2);
+    // The first of them cannot be told from the table: its successor is gone.
+    let retired: Vec<_> = table.retired().map(|(old, since)| (old.pid, since.as_secs())).collect();
+    assert_eq!(retired, [(16088, 26 * 3600 + 3 * 60 + 4), (16090, 26 * 3600 + 3 * 60 + 4)]);
 }
 
 #[test]
@@ -52,10 +55,11 @@ fn a_table_cut_off_or_garbled_is_no_table() {
 
 #[test]
 fn info_tells_who_runs_what() {
-    let reply = "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nPid: 16265\nnode: vm\n\
+    let reply = "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nPid: 16265\nnode: vm\nCurrConns: 3\n\
                  description: baton:0123456789abcdef\nStopping: 1\n\n";
     let info = Info::parse(reply).unwrap();
     assert_eq!((info.pid, info.stopping, info.version.as_str()), (16265, true, "2.6.12-1+deb12u4"));
+    assert_eq!(info.connections, 3);
     assert_eq!(info.digest(), Digest::parse("0123456789abcdef"));
     let foreign = Info::parse("Version: 3.0\nPid: 1\ndescription: web proxy\n").unwrap();
     assert_eq!((foreign.digest(), foreign.stopping), (None, false));

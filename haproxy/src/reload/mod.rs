@@ -6,15 +6,14 @@
 //! A dropped future leaves a state that the next call, or the next start, puts right.
 #![allow(clippy::disallowed_methods, reason = "drives a real process in real time")]
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::bundle::{Bind, Bundle, Digest};
-use crate::check::{Verdict, check};
+use crate::bundle::{Bind, Bundle, Digest, Shape};
+use crate::check::{CheckError, Verdict, check};
 use crate::disk::{Disk, DiskError, Previous};
 use crate::master::{Info, Master, MasterError, Processes};
 use crate::preflight::{Running, Unbindable, preflight};
@@ -22,13 +21,16 @@ use crate::preflight::{Running, Unbindable, preflight};
 mod confirm;
 mod outcome;
 pub mod queue;
+mod servers;
 
-pub use outcome::{How, Outcome, Rejection, ReloadError};
+pub use outcome::{How, Outcome, ReloadError};
+pub use servers::Untold;
 
 /// The times and limits of the cycle.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// How long `haproxy -c` may take.
+    /// How long `haproxy -c` may take at most; once it has accepted something, ten times as long as
+    /// that took, or three seconds.
     pub check: Duration,
     /// How long an ordinary master command may take.
     pub master: Duration,
@@ -67,10 +69,19 @@ pub struct Reloader {
     times: Times,
     /// The listeners of the bundle applied last; empty after a start of the daemon.
     binds: Vec<Bind>,
-    /// The shape of the bundle that HAProxy accepted last.
-    accepted: Option<Digest>,
-    /// The last few bundles that were not accepted.
-    rejected: VecDeque<(Digest, Rejection)>,
+    /// The shape of the bundles that HAProxy accepted last.
+    accepted: Option<Shape>,
+    /// The bundle that was accepted by a mere `check`.
+    checked: Option<Digest>,
+    checks: Checks,
+}
+
+/// The checks so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Checks {
+    count: u64,
+    /// How long the last one took that accepted.
+    last: Option<Duration>,
 }
 
 /// What runs before a reload.
@@ -90,13 +101,45 @@ impl Reloader {
             times,
             binds: Vec::new(),
             accepted: None,
-            rejected: VecDeque::new(),
+            checked: None,
+            checks: Checks::default(),
         }
     }
 
-    /// Why this bundle was not accepted when it was last tried.
-    pub fn rejection(&self, digest: Digest) -> Option<&Rejection> {
-        self.rejected.iter().rev().find(|(rejected, _)| *rejected == digest).map(|(_, why)| why)
+    /// How often `haproxy -c` was run.
+    pub fn checks(&self) -> u64 {
+        self.checks.count
+    }
+
+    /// Asks HAProxy about a bundle and does nothing else. What it accepts, `apply` and `force` take
+    /// without asking again, if it is the next that they are given.
+    ///
+    /// # Errors
+    /// When HAProxy cannot be asked, or does not answer in time.
+    pub async fn check(&mut self, bundle: &Bundle) -> Result<Verdict, CheckError> {
+        let limit = match self.checks.last {
+            Some(last) => (last * 10).max(LEAST_PATIENCE).min(self.times.check),
+            None => self.times.check,
+        };
+        self.checks.count += 1;
+        self.checked = None;
+        let began = Instant::now();
+        let verdict = check(&self.binary, bundle, limit).await?;
+        if matches!(verdict, Verdict::Accepted { .. }) {
+            self.checks.last = Some(began.elapsed());
+            self.checked = Some(bundle.digest());
+        }
+        Ok(verdict)
+    }
+
+    /// The listeners among `binds`, which HAProxy does not have, that it could not open now.
+    ///
+    /// # Errors
+    /// When HAProxy cannot be asked what it runs.
+    pub async fn probe(&self, binds: Vec<Bind>) -> Result<Vec<Unbindable>, ReloadError> {
+        let pids = self.look().await?.processes.pids().collect();
+        let running = Running { binds: Vec::new(), pids };
+        Ok(blocking(move || preflight(&binds, &running)).await)
     }
 
     /// Brings the bundle to run, unless the current worker was started with it.
@@ -119,9 +162,9 @@ impl Reloader {
     /// # Errors
     /// When HAProxy cannot be asked, or the disk refuses.
     pub async fn follow(&mut self, bundle: &Arc<Bundle>) -> Result<bool, ReloadError> {
-        if self.accepted != Some(bundle.shape()) {
-            match check(&self.binary, bundle, self.times.check).await? {
-                Verdict::Accepted { .. } => self.accepted = Some(bundle.shape()),
+        if !self.knows(bundle) {
+            match self.check(bundle).await? {
+                Verdict::Accepted { .. } => self.accept(bundle),
                 Verdict::Rejected(_) => return Ok(false),
             }
         }
@@ -130,19 +173,27 @@ impl Reloader {
         Ok(true)
     }
 
+    /// HAProxy accepted what its verdict on this bundle depends on.
+    fn knows(&self, bundle: &Bundle) -> bool {
+        self.accepted.as_ref().is_some_and(|accepted| accepted.covers(bundle.shape()))
+    }
+
+    fn accept(&mut self, bundle: &Bundle) {
+        let accepted = self.accepted.take();
+        self.accepted = Some(accepted.map_or_else(|| bundle.shape().clone(), |accepted| accepted.and(bundle.shape())));
+    }
+
     async fn cycle(&mut self, bundle: &Arc<Bundle>, force: bool) -> Outcome {
-        let digest = bundle.digest();
         let outcome = self.attempt(bundle, force).await.unwrap_or_else(|error| Outcome::Failed { error, undo: None });
-        self.accepted = outcome.is_applied().then(|| bundle.shape());
-        if outcome.is_applied() {
-            self.binds = bundle.binds().to_vec();
-        }
-        self.rejected.retain(|(rejected, _)| *rejected != digest);
-        if let Some(rejection) = Rejection::of(&outcome) {
-            self.rejected.push_back((digest, rejection));
-            if self.rejected.len() > REMEMBERED {
-                self.rejected.pop_front();
+        self.checked = None;
+        match &outcome {
+            Outcome::Applied { .. } | Outcome::Unchanged { .. } => {
+                self.accept(bundle);
+                self.binds = bundle.binds().to_vec();
             }
+            // What was accepted before is no worse for it.
+            Outcome::Rejected(_) | Outcome::Unbindable(_) => (),
+            Outcome::Reverted { .. } | Outcome::Failed { .. } => self.accepted = None,
         }
         outcome
     }
@@ -156,10 +207,10 @@ impl Reloader {
             return Ok(Outcome::Unchanged { digest });
         }
         // HAProxy would say what it said the last time, and take as long as for the reload itself.
-        let known = !force && self.accepted == Some(bundle.shape());
+        let known = self.checked == Some(digest) || (!force && self.knows(bundle));
         let warnings = match known {
             true => Vec::new(),
-            false => match check(&self.binary, bundle, self.times.check).await? {
+            false => match self.check(bundle).await? {
                 Verdict::Accepted { warnings } => warnings,
                 Verdict::Rejected(rejected) => return Ok(Outcome::Rejected(rejected)),
             },
@@ -169,8 +220,14 @@ impl Reloader {
             return Ok(Outcome::Unbindable(unbindable));
         }
         let previous = self.stage(bundle).await?;
+        let mut untold = None;
         let confirmed = match &before {
-            Some(before) => self.reload_to(digest, before).await,
+            Some(before) => {
+                let told = self.tell_of_servers(bundle).await;
+                let reloaded = self.reload_to(digest, before).await;
+                untold = told.err().or(self.untell_of_servers().await.err().map(Untold::from));
+                reloaded
+            }
             None => {
                 // Nothing runs, maybe because the confirmed bundle does not start any more: what
                 // has just been checked and pre-flighted is the better one to start from.
@@ -183,7 +240,7 @@ impl Reloader {
                 let unsaved = self.remember(digest).await.err();
                 let workers_old = processes.old_workers.len();
                 let how = if before.is_some() { How::Reload } else { How::Start };
-                Ok(Outcome::Applied { digest, how, took: began.elapsed(), warnings, workers_old, unsaved })
+                Ok(Outcome::Applied { digest, how, took: began.elapsed(), warnings, workers_old, untold, unsaved })
             }
             Err(broken) => Ok(self.revert(bundle, before.as_ref(), previous, broken).await),
         }
@@ -266,4 +323,5 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     }
 }
 
-const REMEMBERED: usize = 8;
+/// For a check that usually takes milliseconds, on a machine that is busy for a moment.
+const LEAST_PATIENCE: Duration = Duration::from_secs(3);

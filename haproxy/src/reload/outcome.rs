@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::servers::Untold;
 use crate::bundle::Digest;
 use crate::check::{CheckError, Rejected, Said};
 use crate::disk::DiskError;
@@ -24,6 +25,8 @@ pub enum Outcome {
         warnings: Vec<Said>,
         /// Workers of earlier bundles that still have connections.
         workers_old: usize,
+        /// Why the new worker was not told which servers are down, and had to find out.
+        untold: Option<Untold>,
         /// Why the disk does not know of it: a start would take an earlier bundle.
         unsaved: Option<DiskError>,
     },
@@ -80,12 +83,6 @@ impl Outcome {
     pub fn is_applied(&self) -> bool {
         matches!(self, Self::Applied { .. } | Self::Unchanged { .. })
     }
-
-    /// Trying cost the clients something (a failed reload may refuse connections for two seconds),
-    /// so the next try should wait.
-    pub fn calls_for_back_off(&self) -> bool {
-        matches!(self, Self::Reverted { .. } | Self::Failed { .. })
-    }
 }
 
 impl fmt::Display for Outcome {
@@ -96,16 +93,24 @@ impl fmt::Display for Outcome {
             Self::Rejected(Rejected { said, .. }) => write!(f, "rejected by haproxy -c: {}", list(said)),
             Self::Unbindable(binds) => f.write_str(&list(binds)),
             Self::Reverted { because, said, unbindable, .. } => {
-                write!(f, "reverted: {because}")?;
+                write!(f, "reverted: {}", whole(because))?;
                 for details in [list(said), list(unbindable)].iter().filter(|details| !details.is_empty()) {
                     write!(f, "; {details}")?;
                 }
                 Ok(())
             }
-            Self::Failed { error, undo: None } => write!(f, "failed: {error}"),
-            Self::Failed { error, undo: Some(undo) } => write!(f, "failed: {error}; then undoing it failed: {undo}"),
+            Self::Failed { error, undo: None } => write!(f, "failed: {}", whole(error)),
+            Self::Failed { error, undo: Some(undo) } => {
+                write!(f, "failed: {}; then undoing it failed: {}", whole(error), whole(undo))
+            }
         }
     }
+}
+
+/// An error with what caused it.
+fn whole(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Why a bundle could not be brought to run.
@@ -138,31 +143,6 @@ pub enum ReloadError {
         /// What it runs, if that is one of ours.
         runs: Option<Digest>,
     },
-}
-
-/// Why a bundle was not accepted, kept in memory for the status page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
-    /// The outcome in words.
-    pub why: String,
-    /// What HAProxy said.
-    pub said: Vec<Said>,
-    /// The listeners that cannot be opened.
-    pub unbindable: Vec<Unbindable>,
-}
-
-impl Rejection {
-    /// What an outcome says against its bundle; none where the bundle is not to blame.
-    pub(super) fn of(outcome: &Outcome) -> Option<Self> {
-        let (said, unbindable) = match outcome {
-            Outcome::Rejected(rejected) => (rejected.said.clone(), Vec::new()),
-            Outcome::Unbindable(binds) => (Vec::new(), binds.clone()),
-            Outcome::Reverted { said, unbindable, .. } => (said.clone(), unbindable.clone()),
-            Outcome::Failed { error: ReloadError::MasterGone, .. } => (Vec::new(), Vec::new()),
-            Outcome::Applied { .. } | Outcome::Unchanged { .. } | Outcome::Failed { .. } => return None,
-        };
-        Some(Self { why: outcome.to_string(), said, unbindable })
-    }
 }
 
 fn list(items: &[impl fmt::Display]) -> String {

@@ -61,7 +61,7 @@ impl Map {
                 }
             }
             Self::Apps => {
-                for (app, backend) in &state.app_ids {
+                for (app, backend) in state.app_ids.iter() {
                     entry(app.as_str().to_ascii_lowercase(), backend.as_str());
                 }
             }

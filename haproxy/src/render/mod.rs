@@ -74,7 +74,7 @@ impl Renderer {
         let own = reserved(settings).into_iter().map(|own| Listen { addr: own.addr, port: own.port });
         let mut binds: Vec<_> =
             own.flat_map(|listen| Bind::read(&settings.bind(listen, &[])).collect::<Vec<_>>()).collect();
-        for (id, frontend) in &state.frontends {
+        for (id, frontend) in state.frontends.iter() {
             let view = FrontendView::new(id, frontend, settings);
             page.section("frontend", &view, Some(&frontend.owner))?;
             let owner = Some(&frontend.owner.app);

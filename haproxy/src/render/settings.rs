@@ -2,13 +2,14 @@
 //!
 //! Filled by the daemon from its configuration, read by `render`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::certs::Source;
 use crate::text::{BindAddr, CryptHash, Word};
 
 /// Everything in haproxy.cfg that does not follow from apps.
@@ -30,6 +31,9 @@ pub struct Settings {
     pub max_old_workers: u32,
     /// The runtime API's socket; none in a configuration that is to be started by hand.
     pub stats_socket: Option<Word>,
+    /// Where a new worker reads which servers were down; none in a configuration that is to be
+    /// started by hand.
+    pub server_state: Option<Word>,
     /// The timeouts of `defaults`.
     pub timeouts: Timeouts,
     /// `option` lines of `defaults`, besides those that a hitless reload needs.
@@ -46,9 +50,16 @@ pub struct Settings {
     pub ipv6: bool,
     /// Addresses that move between hosts: listeners on them are bound whether this host has them or not.
     pub floating: BTreeSet<IpAddr>,
+    /// What stands for the certificates that apps name, by the path that they name.
+    pub certs: BTreeMap<String, Source>,
 }
 
 impl Settings {
+    /// The words for a certificate that an app names.
+    pub(super) fn cert(&self, path: &str) -> String {
+        self.certs.get(path).map_or_else(|| format!("crt {path}"), Source::to_string)
+    }
+
     /// The address of a `bind` line and the words that it needs; `options` are the words that follow.
     ///
     /// Both families are one line with two sockets: IPv4 clients keep plain IPv4 addresses, and
@@ -88,8 +99,8 @@ pub struct Vhosts {
     pub http: Listen,
     /// TLS.
     pub https: Listen,
-    /// Certificate files and directories; relative ones lie beside haproxy.cfg.
-    pub certs: Vec<Word>,
+    /// Certificates; relative ones lie beside haproxy.cfg.
+    pub certs: Vec<Source>,
     /// `alpn` of the TLS listener.
     pub alpn: Word,
 }

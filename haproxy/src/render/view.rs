@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::model::{Backend, BackendId, Frontend, HostTable};
 use crate::render::server;
 use crate::render::settings::{Listen, Settings, Timeouts};
-use crate::text::{BindAddr, Host, PathPrefix};
+use crate::text::{BindAddr, Host, PathPrefix, Word};
 
 /// `global` and `defaults`.
 #[derive(Serialize)]
@@ -21,6 +21,7 @@ pub(super) struct HeadView {
     hard_stop_after: String,
     max_old_workers: u32,
     stats_socket: Option<String>,
+    server_state: Option<String>,
     tls_ciphers: String,
     tls_ciphersuites: String,
     tls_min_version: String,
@@ -53,6 +54,7 @@ impl HeadView {
             hard_stop_after: time(settings.hard_stop_after),
             max_old_workers: settings.max_old_workers,
             stats_socket: settings.stats_socket.as_ref().map(ToString::to_string),
+            server_state: settings.server_state.as_ref().map(ToString::to_string),
             tls_ciphers: settings.tls.ciphers.to_string(),
             tls_ciphersuites: settings.tls.ciphersuites.to_string(),
             tls_min_version: settings.tls.min_version.to_string(),
@@ -156,12 +158,16 @@ impl FrontendView {
         let listen = Listen { addr: frontend.addr, port: frontend.port };
         let mut bind = settings.bind(listen, &frontend.options);
         if let Some(cert) = &frontend.cert {
-            bind.push_str(" ssl crt ");
-            bind.push_str(cert.as_str());
+            bind.push_str(" ssl ");
+            bind.push_str(&settings.cert(cert.as_str()));
         }
-        for word in &frontend.options {
+        let mut options = frontend.options.iter().map(Word::as_str);
+        while let Some(word) = options.next() {
             bind.push(' ');
-            bind.push_str(word.as_str());
+            match (word == "crt").then(|| options.next()).flatten() {
+                Some(path) => bind.push_str(&settings.cert(path)),
+                None => bind.push_str(word),
+            }
         }
         Self { name: id.to_string(), bind, mode: frontend.mode.to_string() }
     }

@@ -7,7 +7,8 @@
 use std::fmt::Write as _;
 
 use crate::bundle::MapName;
-use crate::diff::{CertChange, MapChange, Op, Pem, Place};
+use crate::certs::Pem;
+use crate::diff::{CertChange, MapChange, Op, Place};
 use crate::model::{Admin, BackendId, Weight};
 use crate::text;
 
@@ -121,6 +122,11 @@ impl Command {
         }
         commands.push(Self::delete(place));
         commands
+    }
+
+    /// Takes a server for `up` or `down`, until its check finds otherwise.
+    pub(super) fn health(place: &Place, health: &str) -> Self {
+        Self::silent(format!("set server {place} health {health}"))
     }
 
     /// Deletes a server in maintenance.

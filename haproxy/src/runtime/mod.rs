@@ -23,9 +23,12 @@
 //! 4. [`Drains::deadline`] is due: [`Client::sessions`] of [`Drains::backends`], [`Drains::tick`],
 //!    [`Client::remove`] of what it says, and with each result [`Drains::ended`] and, for what is
 //!    gone, [`Running::gone`]. An error here needs no reload: what drains gets nothing new.
-//! 5. Backends of vanished apps stay, empty ([`Running::retired`]), until the next reload.
+//! 5. What goes on in old workers with servers that are gone has its time too: [`Lingering`],
+//!    [`Client::end_sessions`].
+//! 6. Backends of vanished apps stay, empty ([`Running::retired`]), until the next reload.
 //!
 //! [`Drains`]: drains::Drains
+//! [`Lingering`]: lingering::Lingering
 //! [`Drains::adopt`]: drains::Drains::adopt
 //! [`Drains::backends`]: drains::Drains::backends
 //! [`Drains::deadline`]: drains::Drains::deadline
@@ -36,8 +39,11 @@
 
 mod command;
 mod connection;
+mod doubt;
 pub mod drains;
 mod error;
+pub mod lingering;
+mod old;
 mod reply;
 #[cfg(test)]
 mod tests;

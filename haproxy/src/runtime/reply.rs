@@ -41,6 +41,27 @@ pub(super) fn servers(reply: &str) -> Option<Servers> {
     Some(servers)
 }
 
+/// Reads from `show servers state` what the last check of each server found that is checked, by backend.
+pub(super) fn checks(reply: &str) -> Option<BTreeMap<String, BTreeMap<String, u32>>> {
+    let mut lines = reply.lines().filter(|line| !line.trim().is_empty());
+    lines.next().filter(|line| line.trim() == "1")?;
+    let columns: Vec<&str> = lines.next()?.strip_prefix("# ")?.split_ascii_whitespace().collect();
+    let at = |name: &str| columns.iter().position(|column| *column == name);
+    let (backend, server, result) = (at("be_name")?, at("srv_name")?, at("srv_check_result")?);
+    let check = at("srv_check_state")?;
+    let mut found: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
+    for line in lines {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let enabled = fields.get(check)?.parse::<u32>().ok()? & CHECK_ENABLED != 0;
+        let result = fields.get(result)?.parse().ok()?;
+        if enabled {
+            let servers = found.entry((*fields.get(backend)?).to_owned()).or_default();
+            servers.insert((*fields.get(server)?).to_owned(), result);
+        }
+    }
+    Some(found)
+}
+
 fn admin_of(flags: u32) -> Admin {
     match flags {
         flags if flags & ANY_MAINT != 0 => Admin::Maint,
@@ -92,6 +113,12 @@ const ANY_MAINT: u32 = 0x01 | 0x02 | 0x20 | 0x40;
 
 /// Drain by an operator or inherited.
 const ANY_DRAIN: u32 = 0x08 | 0x10;
+
+/// `CHK_RES_UNKNOWN`: no check has ended.
+pub(super) const NO_RESULT: u32 = 0;
+
+/// `CHK_RES_FAILED`.
+pub(super) const FAILED: u32 = 2;
 
 /// `CHK_ST_ENABLED`.
 const CHECK_ENABLED: u32 = 0x04;

@@ -265,6 +265,19 @@ fn the_state_of_servers_is_read() {
 }
 
 #[test]
+fn what_checks_found_is_read() {
+    let rows = "3 b1 12 new 127.0.0.1 2 0 5 1 0 1 0 2 6 0 0 1 - 28082 - 0 28081 - - 28081\n\
+                3 b1 13 passed 127.0.0.1 2 0 1 1 0 6 3 4 6 0 0 1 - 80 - 0 0 - - 0\n\
+                3 b1 14 failed 127.0.0.1 0 0 1 1 0 8 2 0 6 0 0 1 - 80 - 0 0 - - 0\n\
+                4 b2 1 blind 127.0.0.1 2 0 0 1 0 1 0 0 0 0 0 1 - 80 - 0 0 - - 0\n";
+    let found = reply::checks(&format!("{STATE}{rows}\n"));
+    let expected = [("new", reply::NO_RESULT), ("passed", 3), ("failed", reply::FAILED)];
+    let expected = expected.map(|(server, result)| (server.to_owned(), result));
+    assert_eq!(found, Some(BTreeMap::from([("b1".to_owned(), BTreeMap::from(expected))])));
+    assert_eq!(reply::checks("No such command\n"), None);
+}
+
+#[test]
 fn sessions_and_numbers_and_maps_are_read_or_refused() {
     let stat = "# pxname,svname,qcur,qmax,scur,smax,\nb,s,2,0,3,9,\nb,t,0,0,0,0,\n\n";
     assert_eq!(reply::sessions(stat), Some(BTreeMap::from([("s".into(), 5), ("t".into(), 0)])));

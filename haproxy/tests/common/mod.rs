@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use haproxy::app::{App, AppId, Health, Instance, Networking, Port, Snapshot, TaskState};
@@ -43,7 +44,7 @@ pub(crate) fn policy() -> Policy {
 
 /// The state that `apps` want.
 pub(crate) fn compiled(apps: Vec<App>, policy: &Policy) -> (LbState, Vec<Issue>) {
-    let apps = apps.into_iter().map(|app| (app.id.clone(), app)).collect();
+    let apps = apps.into_iter().map(|app| (app.id.clone(), Arc::new(app))).collect();
     compile(&Snapshot { apps, ..Snapshot::default() }, policy)
 }
 
@@ -66,6 +67,7 @@ pub(crate) fn settings() -> Settings {
         hard_stop_after: s(3_660),
         max_old_workers: 50,
         stats_socket: None,
+        server_state: None,
         timeouts: Timeouts {
             connect: s(3),
             client: s(30),
@@ -80,7 +82,7 @@ pub(crate) fn settings() -> Settings {
         vhosts: Some(Vhosts {
             http: listen(80),
             https: listen(443),
-            certs: vec![word("default.pem")],
+            certs: vec![haproxy::certs::Source::File(word("default.pem"))],
             alpn: word("h2,http/1.1"),
         }),
         app_id: listen(9091),
@@ -92,5 +94,6 @@ pub(crate) fn settings() -> Settings {
         },
         ipv6: true,
         floating: BTreeSet::new(),
+        certs: BTreeMap::new(),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use haproxy::app::AppId;
 use haproxy::bundle::{Bundle, Draft, Owner};
+use haproxy::check::Verdict;
 use haproxy::reload::Outcome;
 use nix::errno::Errno;
 
@@ -72,8 +73,7 @@ async fn a_rejected_bundle_names_its_culprit_and_the_old_one_serves_on() {
     assert_eq!((after.master.reloads, after.pids().collect()), (0, before.pids().collect::<Vec<_>>()));
     assert_eq!(lab.get().await, "first");
     assert_ne!(lab.disk.current(), Some(bad.digest()));
-    assert!(lab.reloader.rejection(bad.digest()).unwrap().why.contains("frobnicate"));
-    assert_eq!(lab.reloader.rejection(lab.disk.current().unwrap()), None);
+    assert!(rejected.said[0].text.contains("frobnicate"));
 }
 
 #[tokio::test]
@@ -92,7 +92,12 @@ async fn an_unbindable_listener_is_found_before_anybody_notices() {
     assert_eq!((&unbindable[0].bind, unbindable[0].errno), (&bind(taken), Errno::EADDRINUSE));
     assert_eq!(unbindable[0].holder.as_ref().unwrap().pid, Some(std::process::id()));
     assert_eq!(lab.processes().await.master.reloads, 0);
+    // It is asked for again without a bundle and without a check.
+    let checks = lab.reloader.checks();
+    assert_eq!(lab.reloader.probe(vec![bind(taken)]).await.unwrap(), unbindable);
     drop(holder);
+    assert_eq!(lab.reloader.probe(vec![bind(taken)]).await.unwrap(), []);
+    assert_eq!(lab.reloader.checks(), checks);
     assert_applied(&lab.apply(&wanted).await);
     assert_eq!((get(taken).await.unwrap().as_str(), get(free).await.unwrap().as_str()), ("more", "more"));
 }
@@ -127,4 +132,16 @@ async fn probe_until_failure(port: u16) -> std::io::Error {
             Err(error) => return error,
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_checked_is_not_checked_again() {
+    let mut lab = Lab::started().await;
+    let next = lab.bundle("next", "  timeout check 1s");
+    let before = lab.reloader.checks();
+    assert!(matches!(lab.reloader.check(&next).await.unwrap(), Verdict::Accepted { .. }));
+    assert_applied(&lab.reloader.force(&next).await);
+    assert_eq!(lab.reloader.checks(), before + 1, "not even where it is forced");
+    assert_applied(&lab.reloader.force(&next).await);
+    assert_eq!(lab.reloader.checks(), before + 2, "but that counts once");
 }

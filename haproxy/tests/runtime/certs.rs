@@ -5,7 +5,8 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use haproxy::diff::{CertChange, Op, Pem, certificates};
+use haproxy::certs::{Pem, Source};
+use haproxy::diff::{CertChange, Op, in_list};
 use haproxy::runtime::{Client, RuntimeError};
 use haproxy::text::Word;
 
@@ -56,7 +57,7 @@ async fn a_certificate_is_added_renewed_and_removed_while_it_runs() {
     let path = |file: &str| dir.join(file).to_str().unwrap().to_owned();
     std::fs::write(path("a.pem"), &first).unwrap();
     let list = word(dir.to_str().unwrap());
-    lab.settings.vhosts.as_mut().unwrap().certs = vec![list.clone()];
+    lab.settings.vhosts.as_mut().unwrap().certs = vec![Source::File(list.clone())];
     lab.reload().await;
     assert_eq!(serial(&lab, "a.example"), fingerprint(&first));
     let (a, b) = (path("a.pem"), path("b.pem"));
@@ -72,7 +73,7 @@ async fn a_certificate_is_added_renewed_and_removed_while_it_runs() {
             lab.client = Client::new("/nowhere", lab.dir.path().join("m"), Duration::from_secs(20));
         }
         for round in rounds {
-            let ops = certificates(&list, &states[round], &states[round + 1]);
+            let ops = in_list(&list, &states[round], &states[round + 1]);
             assert_eq!(ops.len(), 1, "{ops:?}");
             lab.client.apply(&lab.worker, &ops).await.unwrap();
             let a = if round == 0 { &first } else { &second };
@@ -92,7 +93,7 @@ async fn what_is_no_certificate_changes_nothing_and_may_be_tried_again() {
     let (first, second) = (pem("a.example"), pem("b.example"));
     std::fs::write(dir.join("a.pem"), &first).unwrap();
     let list = word(dir.to_str().unwrap());
-    lab.settings.vhosts.as_mut().unwrap().certs = vec![list.clone()];
+    lab.settings.vhosts.as_mut().unwrap().certs = vec![Source::File(list.clone())];
     lab.reload().await;
     let file = word(dir.join("b.pem").to_str().unwrap());
     let add = |pem: &str| {

@@ -1,6 +1,7 @@
 //! How long it takes. The figures are printed and not asserted: `--nocapture` shows them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use haproxy::diff::{Op, Plan, diff};
@@ -80,8 +81,8 @@ async fn many(apps: Vec<haproxy::app::App>, spec: &Spec) -> Lab {
         app.labels.insert("HAPROXY_0_PORT".into(), (usize::from(spec.port) % 20_000 + n).to_string());
         let state = lab.compiled(vec![app]);
         lab.wanted.backends.extend(state.backends);
-        lab.wanted.routes.extend(state.routes);
-        lab.wanted.app_ids.extend(state.app_ids);
+        Arc::make_mut(&mut lab.wanted.routes).extend(Arc::unwrap_or_clone(state.routes));
+        Arc::make_mut(&mut lab.wanted.app_ids).extend(Arc::unwrap_or_clone(state.app_ids));
     }
     assert_eq!(lab.wanted.frontends, moving.frontends);
     lab.reload().await;
@@ -91,7 +92,7 @@ async fn many(apps: Vec<haproxy::app::App>, spec: &Spec) -> Lab {
 fn move_task(wanted: &mut LbState, spec: &Spec, to: SocketAddr) {
     let id: BackendId =
         wanted.backends.keys().find(|id| id.as_str().ends_with(&format!("moving_{}", spec.port))).unwrap().clone();
-    let server = &mut wanted.backends.get_mut(&id).unwrap().servers[0];
+    let server = &mut Arc::make_mut(wanted.backends.get_mut(&id).unwrap()).servers[0];
     server.addr = to;
     server.name = haproxy::names::server("127.0.0.1", to.ip(), to.port());
     server.id = haproxy::names::server_id(&server.name, &mut std::collections::BTreeSet::new());

@@ -1,5 +1,7 @@
 //! Tasks that come, go and move, in both modes, checked by HAProxy or not.
 
+use std::sync::Arc;
+
 use haproxy::diff::{Op, Reason};
 use haproxy::model::{Admin, Weight};
 
@@ -54,7 +56,7 @@ async fn a_task_at_another_address_under_its_name_is_moved() {
     for spec in specs() {
         let mut lab = Lab::started(vec![spec.with(&[one.addr])]).await;
         let backend = lab.wanted.backends.values_mut().next().unwrap();
-        backend.servers[0].addr = two.addr;
+        Arc::make_mut(backend).servers[0].addr = two.addr;
         let ops = lab.converge().await;
         assert!(matches!(ops[..], [Op::Move { .. }]), "{ops:?}");
         assert_eq!(spec.all().await, ["two"]);
@@ -69,7 +71,7 @@ async fn weights_and_states_are_set_while_it_runs() {
         let names = lab.wanted.backends.values().next().unwrap().servers.clone();
         let at = names.iter().position(|server| server.addr == one.addr).unwrap();
         let set = |lab: &mut Lab, weight: u16, admin| {
-            let server = &mut lab.wanted.backends.values_mut().next().unwrap().servers[at];
+            let server = &mut Arc::make_mut(lab.wanted.backends.values_mut().next().unwrap()).servers[at];
             (server.weight, server.admin) = (Weight::new(weight).unwrap(), admin);
         };
         for (weight, admin, expected) in [
@@ -100,13 +102,13 @@ async fn what_was_loaded_in_drain_or_maintenance_is_as_if_it_had_been_put_there(
     for spec in specs() {
         for admin in [Admin::Drain, Admin::Maint] {
             let mut lab = Lab::started(vec![spec.with(&[one.addr, two.addr])]).await;
-            for server in &mut lab.wanted.backends.values_mut().next().unwrap().servers {
+            for server in &mut Arc::make_mut(lab.wanted.backends.values_mut().next().unwrap()).servers {
                 server.admin = if server.addr == one.addr { admin } else { Admin::Ready };
             }
             lab.reload().await;
             assert_eq!(spec.all().await, ["two"], "{admin:?}");
             assert_eq!(lab.verified().await, haproxy::diff::Plan::Unchanged, "{admin:?}");
-            for server in &mut lab.wanted.backends.values_mut().next().unwrap().servers {
+            for server in &mut Arc::make_mut(lab.wanted.backends.values_mut().next().unwrap()).servers {
                 server.admin = Admin::Ready;
             }
             lab.converge().await;

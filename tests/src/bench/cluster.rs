@@ -76,6 +76,30 @@ pub fn moving_port(n: usize) -> usize {
     20_000 + n
 }
 
+/// The virtual host of the moving app `n`.
+pub fn moving_host(n: usize) -> String {
+    host(&moving_id(n))
+}
+
+/// The id of the app `n` that comes later.
+pub fn fresh_id(n: usize) -> String {
+    format!("/bench/fresh-{n}")
+}
+
+/// The service port of the app `n` that comes later.
+pub fn fresh_port(n: usize) -> usize {
+    30_000 + n
+}
+
+/// The app `n` that comes later, with one task.
+pub fn fresh_app(n: usize) -> Value {
+    app(&fresh_id(n), fresh_port(n), false)
+}
+
+fn host(id: &str) -> String {
+    format!("{}.bench.test", id.trim_start_matches("/bench/"))
+}
+
 fn still_app(n: usize, checked: bool) -> Value {
     app(&format!("/bench/app-{n}"), 10_000 + n, checked)
 }
@@ -87,7 +111,6 @@ fn moving_app(n: usize) -> Value {
 fn app(id: &str, port: usize, checked: bool) -> Value {
     // Seldom, because most tasks do not listen: HAProxy has the checks and hardly makes them.
     let check = json!({"protocol": "MESOS_HTTP", "path": "/health", "portIndex": 0, "intervalSeconds": 3_600});
-    let host = format!("{}.bench.test", id.trim_start_matches("/bench/"));
     json!({
         "id": id,
         "cmd": "serve",
@@ -100,6 +123,6 @@ fn app(id: &str, port: usize, checked: bool) -> Value {
         },
         "networks": [{"mode": "container/bridge"}],
         "healthChecks": checked.then_some(check).into_iter().collect::<Vec<_>>(),
-        "labels": {"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": host},
+        "labels": {"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": host(id)},
     })
 }

@@ -20,6 +20,16 @@ impl Figure {
         Self { name: name.into(), value: time.as_secs_f64() * 1_000.0, unit: "ms", versus: None }
     }
 
+    /// How many times as much as something else.
+    pub fn ratio(name: impl Into<String>, ratio: f64) -> Self {
+        Self { name: name.into(), value: ratio, unit: RATIO, versus: None }
+    }
+
+    /// A number of something.
+    pub fn count(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
+        Self { name: name.into(), value, unit, versus: None }
+    }
+
     /// A share of one core.
     pub fn percent(name: impl Into<String>, share: f64) -> Self {
         Self { name: name.into(), value: share * 100.0, unit: "%", versus: None }
@@ -43,7 +53,8 @@ impl Figure {
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "figure {} {:.1} {}", self.name, self.value, self.unit)?;
+        let digits = if self.unit == RATIO { 2 } else { 1 };
+        write!(f, "figure {} {:.digits$} {}", self.name, self.value, self.unit)?;
         match self.versus {
             Some((whom, value)) => write!(f, " vs {whom} {value:.1} {}", self.unit),
             None => Ok(()),
@@ -131,6 +142,8 @@ impl<'a> Report<'a> {
         let _ = writeln!(self.progress, "bench: {text}");
     }
 }
+
+const RATIO: &str = "times";
 
 #[cfg(test)]
 mod tests {

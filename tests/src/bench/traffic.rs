@@ -1,17 +1,18 @@
-//! From Marathon's event to the first request that the new task answers, through HAProxy.
+//! From Marathon's event to the first request that the new task answers, through HAProxy, without a reload.
 //!
 //! A host of its own with the simulated cluster, a `baton` with the settings it has by default, and
 //! its HAProxy. A task is killed; Marathon starts another one on another port; what counts is the
 //! time from the TASK_RUNNING event of the new task until it answers on the app's service port. The
-//! new task takes long enough to start (`unhurried`) that the reload for the killed one is over.
-//! Along the way: how long the source and the reload took, by `baton`'s own status, and HAProxy alone.
+//! new task takes long enough to start (`unhurried`) that what the killed one left to do is done.
+//! Along the way: how long the fetch of the app and the change of HAProxy took, by `baton`'s own
+//! status, and a reload of HAProxy alone.
 #![allow(clippy::disallowed_methods, reason = "measures")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use haproxy::master::Master;
 use serde_json::Value;
 
@@ -25,21 +26,23 @@ use crate::sim::{Config, Personality, Sim, raise_open_files};
 /// Measures on a cluster of this shape, with this many moved tasks.
 ///
 /// # Errors
-/// When anything does not start, or a moved task never answers.
+/// When anything does not start, a moved task never answers, or one takes a reload.
 pub fn run(report: &mut Report<'_>, shape: Shape, samples: usize) -> anyhow::Result<()> {
     let apps = shape.apps;
-    let event = format!("event_to_traffic_reload_{apps}");
-    let parts = [format!("source_fetch_{apps}"), format!("reload_apply_{apps}"), format!("haproxy_reload_{apps}")];
+    let event = format!("event_to_traffic_{apps}");
+    let parts = [format!("source_single_{apps}"), format!("runtime_apply_{apps}"), format!("haproxy_reload_{apps}")];
     if report.wants(&[&event, &format!("{event}_p99")]) || report.wants(&parts) {
         report.say(&format!("event to traffic on {shape}, {samples} moved tasks"));
         let checks = enough_files(report, shape);
         let seen = on_a_host(&[], move || measure(shape, samples, checks))?;
         report.say(&format!("between {:?} and {:?}", seen.answered.least(), seen.answered.greatest()));
-        let [fetch, apply, reload] = parts;
+        let (single, apply) = (seen.singles.median(), seen.applies.median());
+        report.say(&format!("of which the fetch of the app {single:?}, HAProxy's socket {apply:?}, medians"));
+        let [single, apply, reload] = parts;
         for figure in [
             Figure::millis(event.clone(), seen.answered.median()),
             Figure::millis(format!("{event}_p99"), seen.answered.p99()),
-            Figure::millis(fetch, seen.fetches.median()),
+            Figure::millis(single, seen.singles.median()),
             Figure::millis(apply, seen.applies.median()),
             Figure::millis(reload, seen.reloads.median()),
         ] {
@@ -51,7 +54,7 @@ pub fn run(report: &mut Report<'_>, shape: Shape, samples: usize) -> anyhow::Res
 
 /// Whether HAProxy may have a file for every server it checks, and a listener for every app; if not,
 /// the apps have no health checks.
-fn enough_files(report: &mut Report<'_>, shape: Shape) -> bool {
+pub(super) fn enough_files(report: &mut Report<'_>, shape: Shape) -> bool {
     let wanted = shape.apps * (shape.tasks + 1) + SPARE_FILES;
     match raise_open_files(u64::try_from(wanted).unwrap_or(u64::MAX)) {
         Ok(_) => true,
@@ -67,9 +70,9 @@ fn enough_files(report: &mut Report<'_>, shape: Shape) -> bool {
 struct Seen {
     /// Event to answer.
     answered: Samples,
-    /// The fetch of the list, the simulator's share included.
-    fetches: Samples,
-    /// From the check to the confirmation.
+    /// The fetch of the app, the simulator's share included.
+    singles: Samples,
+    /// HAProxy's runtime API.
     applies: Samples,
     /// HAProxy's reload alone.
     reloads: Samples,
@@ -93,10 +96,14 @@ async fn measure(shape: Shape, samples: usize, checks: bool) -> anyhow::Result<S
     baton.until("serves the whole cluster", |status| serves(status, all)).await?;
 
     let mut seen = Seen::default();
+    tokio::time::sleep(unhurried(shape)).await;
+    let reloads = baton.status().await?["applied"]["reloads"].clone();
     let began = Instant::now();
     for n in (0..samples).take_while(|n| *n < FEWEST || began.elapsed() < LONGEST) {
         move_one(&sim, &baton, n % moving.apps, all, &mut seen).await.with_context(|| format!("move task {n}"))?;
     }
+    let after = baton.status().await?;
+    ensure!(after["applied"]["reloads"] == reloads, "a moved task took a reload: {}", after["applied"]);
     let master = Master::new(baton.dir().join("run/master.sock"), PATIENCE);
     for _ in 0..RELOADS {
         seen.reloads.extend([reload(&master).await?]);
@@ -106,75 +113,93 @@ async fn measure(shape: Shape, samples: usize, checks: bool) -> anyhow::Result<S
     Ok(seen)
 }
 
-/// How long a task takes to start: until the reload for the killed one is over, and the least
-/// spacing of reloads after it; still quicker than tasks in the field.
+/// How long a task takes to start: until the server of the killed one is gone and the files follow;
+/// still quicker than tasks in the field.
 fn unhurried(shape: Shape) -> Duration {
-    Duration::from_secs(1) + Duration::from_micros(800) * u32::try_from(shape.apps).unwrap_or(u32::MAX)
+    Duration::from_secs(1) + Duration::from_micros(200) * u32::try_from(shape.apps).unwrap_or(u32::MAX)
 }
 
 /// Moves a task of the moving app `n` and waits until everything is quiet again.
 async fn move_one(sim: &Sim, baton: &Baton, n: usize, all: usize, seen: &mut Seen) -> anyhow::Result<()> {
     let app = moving_id(n);
     let before = sim.event_position();
+    let known: Vec<String> = sim.instances(&app).into_iter().map(|instance| instance.task_id).collect();
     sim.move_task(&app).context("no running task to move")?;
-    let (emitted, task) = running(sim, before, &app).await?;
+    baton.until("drains the killed task", |status| serves(status, all - 1)).await?;
     let port = u16::try_from(moving_port(n))?;
-    let answered = tokio::task::spawn_blocking(move || answered_by(port, &task)).await??;
+    let answered = tokio::task::spawn_blocking(move || answered_by_another(port, &known)).await??;
+    let emitted = running(sim, before, &app).await?;
     seen.answered.extend([answered.saturating_duration_since(emitted)]);
 
     let status = baton.until("serves the moved task", |status| serves(status, all)).await?;
-    let millis = |part: &str, name: &str| {
-        let millis = status[part][name].as_f64().with_context(|| format!("the status has no {part}.{name}"))?;
+    let millis = |value: &Value| {
+        let millis = value.as_f64().with_context(|| format!("no time: {value}"))?;
         Ok::<_, anyhow::Error>(Duration::from_secs_f64(millis / 1_000.0))
     };
-    seen.fetches.extend([millis("source", "fetch_ms")?]);
-    seen.applies.extend([millis("applied", "took_ms")?]);
+    seen.singles.extend([millis(&status["source"]["single"]["fetch_ms"])?]);
+    seen.applies.extend([millis(&status["applied"]["took_ms"])?]);
     tokio::time::sleep(QUIET).await;
     Ok(())
 }
 
-/// The moment when the simulator told that a new task of `app` runs, and its id.
-async fn running(sim: &Sim, since: u64, app: &str) -> anyhow::Result<(Instant, String)> {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        let events = sim.events_since(since);
-        let found = events.iter().find(|event| {
+/// The moment when the simulator told that a new task of `app` runs.
+pub(super) async fn running(sim: &Sim, since: u64, app: &str) -> anyhow::Result<Instant> {
+    let event = sim.wait_event(
+        since,
+        |event| {
             event.kind == "status_update_event"
                 && event.body["appId"] == app
                 && event.body["taskStatus"] == "TASK_RUNNING"
-        });
-        if let Some(event) = found {
-            let task = event.body["taskId"].as_str().context("an event without taskId")?;
-            return Ok((event.at, task.to_owned()));
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    bail!("no task of {app} runs again");
+        },
+        PATIENCE,
+    );
+    let event = event.await;
+    Ok(event.with_context(|| format!("no task of {app} runs again"))?.at)
 }
 
-/// The moment when `task` has answered a request on the service port.
-fn answered_by(port: u16, task: &str) -> anyhow::Result<Instant> {
+/// The moment when a task that is not `known` has answered a request on the service port. All requests
+/// are made on one connection, one after the other: HAProxy gives each to the next of the tasks.
+pub(super) fn answered_by_another(port: u16, known: &[String]) -> anyhow::Result<Instant> {
     let deadline = Instant::now() + PATIENCE;
+    let mut connection = None;
     while Instant::now() < deadline {
-        // In the middle of a reload a connection may be refused: that is no answer yet.
-        if ask(port).is_ok_and(|answer| answer.contains(task)) {
+        let open = connection.take().map_or_else(|| connect(port), Ok);
+        // A new app's port is closed at first, and HAProxy may close a connection after any answer.
+        let Ok((answer, stream)) = open.and_then(|mut stream| Ok((ask(&mut stream)?, stream))) else {
+            std::thread::sleep(POLL);
+            continue;
+        };
+        if answer.contains("\"task\"") && !known.iter().any(|task| answer.contains(task.as_str())) {
             return Ok(Instant::now());
         }
-        std::thread::sleep(POLL);
+        connection = Some(stream);
     }
-    bail!("{task} never answers on port {port}");
+    bail!("no other task ever answers on port {port}");
 }
 
-/// One request on a connection of its own.
-fn ask(port: u16) -> std::io::Result<String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, REQUEST)?;
+fn connect(port: u16) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), REQUEST)?;
     stream.set_read_timeout(Some(REQUEST))?;
     stream.set_nodelay(true)?;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
+    Ok(stream)
+}
+
+/// One request and its answer, which the simulator and HAProxy send in one piece each.
+fn ask(stream: &mut TcpStream) -> std::io::Result<String> {
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+    let mut answer = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let length = stream.read(&mut piece)?;
+        answer.extend_from_slice(&piece[..length]);
+        // The body is one JSON object, or HAProxy's own page.
+        if length == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        if answer.ends_with(b"}") || answer.ends_with(b"</html>\n") {
+            return Ok(String::from_utf8_lossy(&answer).into_owned());
+        }
+    }
 }
 
 /// From the command until another worker answers on the master's socket: the same configuration
@@ -219,7 +244,7 @@ const POLL: Duration = Duration::from_millis(1);
 /// For one request.
 const REQUEST: Duration = Duration::from_secs(2);
 
-/// After a move: longer than `min_reload_spacing`.
+/// After a move: until the files have followed.
 const QUIET: Duration = Duration::from_millis(600);
 
 /// For anything to happen.

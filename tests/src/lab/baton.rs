@@ -13,6 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
+use super::leftover;
+
 /// A running daemon.
 pub struct Baton {
     child: Child,
@@ -134,6 +136,36 @@ impl Baton {
         self.child.id()
     }
 
+    /// The CPU time that it has used, without its HAProxy.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn cpu_time(&self) -> anyhow::Result<Duration> {
+        Ok(leftover::cpu_time(i32::try_from(self.child.id().context("baton has ended")?)?))
+    }
+
+    /// The most memory that it ever held, in bytes.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn peak_memory(&self) -> anyhow::Result<u64> {
+        let pid = self.child.id().context("baton has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+    }
+
+    /// How many masters of HAProxy run for it: those that are nobody's worker.
+    pub fn masters(&self) -> usize {
+        let all = haproxy_of(self.dir.path());
+        all.iter().filter(|pid| leftover::parent(**pid).is_some_and(|parent| !all.contains(&parent))).count()
+    }
+
+    /// Kills its HAProxy, master and workers at once.
+    pub fn kill_haproxy(&self) {
+        kill_haproxy_of(self.dir.path());
+    }
+
     /// Kills it without warning and starts another one in its place.
     ///
     /// # Errors
@@ -180,14 +212,19 @@ impl Drop for Baton {
 
 /// Kills every process whose command line names the master socket in `dir`, which is ours alone.
 fn kill_haproxy_of(dir: &Path) {
-    let socket = dir.join("run/master.sock");
-    let Ok(processes) = std::fs::read_dir("/proc") else { return };
-    for pid in processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&line).contains(&*socket.to_string_lossy()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+    for pid in haproxy_of(dir) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
+}
+
+/// Masters and workers that were started with the master socket in `dir`.
+fn haproxy_of(dir: &Path) -> Vec<i32> {
+    let socket = dir.join("run/master.sock");
+    let named = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&*socket.to_string_lossy())
+    };
+    leftover::processes().filter(named).collect()
 }
 
 /// A binary of this workspace, built beside this one.

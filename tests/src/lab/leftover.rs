@@ -6,9 +6,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 use tempfile::TempDir;
 
 /// The variable that holds the mark.
@@ -78,9 +79,11 @@ pub(super) fn parent(pid: i32) -> Option<i32> {
     field(pid, 4)
 }
 
-/// The CPU time of a process in clock ticks, its own and the kernel's on its behalf.
-pub(super) fn ticks(pid: i32) -> u64 {
-    [14, 15].into_iter().filter_map(|number| field::<u64>(pid, number)).sum()
+/// The CPU time of a process, its own and the kernel's on its behalf.
+pub(super) fn cpu_time(pid: i32) -> Duration {
+    let ticks: u64 = [14, 15].into_iter().filter_map(|number| field::<u64>(pid, number)).sum();
+    let a_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
+    Duration::from_millis(ticks * 1_000 / a_second.unwrap_or(100))
 }
 
 /// A field of `/proc/PID/stat`, counted from 1; those after the name only.
@@ -115,7 +118,7 @@ mod tests {
         let sleep = |mark: &str| Command::new("sleep").arg("60").env(VARIABLE, mark).spawn().unwrap();
         let (mut mine, mut theirs) = (sleep(&mark()), sleep("4194305-1"));
         // Its environment is there once it is the new program.
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
         sweep();
         assert_eq!(theirs.wait().unwrap().signal(), Some(9));
         assert!(mine.try_wait().unwrap().is_none());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use nix::unistd::Pid;
 
 use super::host::kill_at_once;
 use super::leftover;
@@ -101,9 +101,7 @@ impl Process {
 
     /// The CPU time that it and its living descendants have used.
     pub fn cpu_time(&self) -> Duration {
-        let ticks: u64 = self.family().into_iter().map(|pid| leftover::ticks(pid.as_raw())).sum();
-        let a_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
-        Duration::from_millis(ticks * 1_000 / a_second.unwrap_or(100))
+        self.family().into_iter().map(|pid| leftover::cpu_time(pid.as_raw())).sum()
     }
 
     /// Where it logs to.

@@ -305,9 +305,17 @@ impl Pair {
         Watching::start(&self.client, self.case.address(), survivor)
     }
 
+    /// One of ours that gives way keeps its addresses for 10 ms more ([`vrrp`]'s linger).
     #[track_caller]
     fn is_active(&self, number: usize) {
-        let holds = [0, 1].map(|number: usize| self.both[number].host().holds(self.case.address()));
+        let holders = || [0, 1].map(|number: usize| self.both[number].host().holds(self.case.address()));
+        for _ in 0..BUSY.as_millis() {
+            if holders() != [true, true] {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let holds = holders();
         assert!(holds[number] && !holds[1 - number], "{holds:?}\n{}", logs(&self.both));
     }
 }

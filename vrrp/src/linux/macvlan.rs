@@ -61,6 +61,11 @@ pub(super) fn create(commands: &mut Commands, base: u32, family: Family, vrid: V
     Ok(if_nametoindex(name.as_str())?)
 }
 
+/// The link of a predecessor, if there is one.
+pub(super) fn find(base: u32, family: Family, vrid: Vrid) -> Option<u32> {
+    if_nametoindex(name(base, family, vrid).as_str()).ok()
+}
+
 /// Brings the link up, or down.
 pub(super) fn switch(commands: &mut Commands, index: u32, up: bool) -> io::Result<()> {
     let mut link = LinkMessage::default();

@@ -155,6 +155,15 @@ impl Router {
         }
     }
 
+    /// Removes the macvlan of a predecessor that was configured with a virtual MAC, if this is not.
+    pub(super) fn clear(&self, host: &mut Host) {
+        let base = self.index.filter(|_| !self.config.virtual_mac);
+        if let Some(link) = base.and_then(|base| macvlan::find(base, self.config.family(), self.config.vrid)) {
+            // The next start tries again.
+            let _ = macvlan::remove(&mut host.commands, link);
+        }
+    }
+
     /// The router is no longer wanted: removes its macvlan.
     pub(super) fn dismantle(&mut self, host: &mut Host) {
         if let Some(index) = self.macvlan.take() {

@@ -122,6 +122,9 @@ impl Runner {
         let time = clock();
         self.take_seats();
         self.look(time);
+        for router in self.cells.iter().flat_map(|cell| &cell.routers) {
+            router.clear(&mut self.host);
+        }
         for cell in 0..self.cells.len() {
             self.start(cell, time);
         }

@@ -14,6 +14,7 @@ impl Machine {
     /// way; then the addresses; then the word to the hosts.
     pub(super) fn become_active(&mut self, reason: Reason, now: Instant, out: &mut Vec<Action>) {
         let interval = self.rules.interval;
+        self.linger = None;
         out.push(self.advertisement());
         out.push(Action::Hold { lease: lease(interval) });
         out.push(Action::Announce);
@@ -62,7 +63,7 @@ impl Machine {
             // A last word, so that the winner knows of us and announces again. It cannot come back
             // to us: a Backup answers nothing.
             out.push(self.advertisement());
-            out.push(Action::Drop);
+            self.begin_linger(now, out);
             self.learn(heard);
             self.go(State::Backup(Backup::listening(now, Wait::Down)), Reason::Outranked, now, out);
             return;
@@ -115,7 +116,7 @@ impl Machine {
     /// Someone removed an address: it is put back at once, unless it keeps vanishing. Then it comes
     /// back with the next renewal only, and the router limps: a peer may have better luck.
     pub(super) fn address_lost(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if !self.holds() {
+        if self.state.lease().is_none() {
             return;
         }
         if self.vanishing.lost(now) {

@@ -28,11 +28,13 @@ pub(super) struct Rules {
     pub(super) priority: Priority,
     pub(super) interval: Centiseconds,
     pub(super) preempt: Preempt,
+    pub(super) virtual_mac: bool,
 }
 
 impl From<&RouterConfig> for Rules {
     fn from(config: &RouterConfig) -> Self {
-        Self { version: config.version, priority: config.priority, interval: config.interval, preempt: config.preempt }
+        let RouterConfig { version, priority, interval, preempt, virtual_mac, .. } = *config;
+        Self { version, priority, interval, preempt, virtual_mac }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::down_interval;
 use crate::machine::io::{Action, Heard, Reason};
-use crate::machine::state::{Active, Backup, Leave, Leaving, State, Wait, after, lease};
+use crate::machine::state::{Active, Backup, LINGER, Leave, Leaving, Linger, Out, State, Wait, after, lease};
 use crate::machine::{Count, Machine};
 use crate::types::{Centiseconds, Priority, Version};
 
@@ -47,16 +47,45 @@ impl Machine {
 
     /// The addresses are a peer's now, or nobody's.
     pub(super) fn leave_at_once(&mut self, leaving: Leaving, reason: Reason, now: Instant, out: &mut Vec<Action>) {
-        if leaving.why == Leave::Shutdown {
+        if reason == Reason::Taken {
+            self.begin_linger(now, out);
+        } else {
             out.push(Action::Drop);
+        }
+        if leaving.why == Leave::Shutdown {
             self.go(State::Init { start: None }, Reason::Shutdown, now, out);
-            out.push(Action::Finished);
+            self.finish(out);
         } else if let Some(cause) = self.blocked() {
-            self.go_out(cause, now, out);
+            self.go(State::Fault(Out { cause, link: cause == Reason::Link }), cause, now, out);
         } else {
             self.yielding = leaving.why == Leave::HandOver;
-            out.push(Action::Drop);
             self.go(State::Backup(Backup::listening(now, Wait::Down)), reason, now, out);
+        }
+    }
+
+    /// A peer has the addresses: ours go in a moment. With a virtual MAC at once, since a single frame
+    /// of ours would draw the switch back to us.
+    pub(super) fn begin_linger(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.rules.virtual_mac {
+            out.push(Action::Drop);
+        } else {
+            self.linger = Some(Linger { until: after(now, LINGER), finishes: false });
+        }
+    }
+
+    /// What lingers goes.
+    pub(super) fn end_linger(&mut self, out: &mut Vec<Action>) {
+        if let Some(linger) = self.linger.take() {
+            out.push(Action::Drop);
+            out.extend(linger.finishes.then_some(Action::Finished));
+        }
+    }
+
+    /// There is nothing more to do once the addresses are gone.
+    fn finish(&mut self, out: &mut Vec<Action>) {
+        match &mut self.linger {
+            Some(linger) => linger.finishes = true,
+            None => out.push(Action::Finished),
         }
     }
 
@@ -106,14 +135,14 @@ impl Machine {
             State::Leaving(leaving) => self.state = State::Leaving(Leaving { why: Leave::Shutdown, ..leaving }),
             State::Init { .. } => {
                 self.state = State::Init { start: None };
-                out.push(Action::Finished);
+                self.finish(out);
             }
             State::Fault(_) | State::Backup(_) => {
-                if self.holds() {
+                if state.lease().is_some() {
                     out.push(Action::Drop);
                 }
                 self.go(State::Init { start: None }, Reason::Shutdown, now, out);
-                out.push(Action::Finished);
+                self.finish(out);
             }
         }
     }
@@ -130,6 +159,9 @@ impl Machine {
         if let State::Active(_) = state {
             let advertisement = Action::Advertise { priority: self.priority(), interval };
             out.extend(std::iter::repeat_n(advertisement, 3));
+        }
+        if self.linger.take().is_some() {
+            out.push(Action::Drop);
         }
         if self.holds() {
             out.push(Action::Hold { lease: lease(interval) });

@@ -26,7 +26,7 @@ use crate::config::{RouterConfig, down_interval, skew_time};
 use crate::types::{Centiseconds, Priority, Version};
 use facts::{Damping, Rules, Vanishing};
 use io::{Action, Command, Count, Fault, GroupMove, Health, Heard, Input, Link, Phase, Reason, Start, Transition};
-use state::{Backup, Leave, Out, State, Wait, after};
+use state::{Backup, Leave, Linger, Out, State, Wait, after};
 
 /// How long a limping Active that found no taker waits before it offers the addresses again.
 const LIMP_RETRY: Duration = Duration::from_secs(10);
@@ -63,6 +63,8 @@ const LIMP_RETRY: Duration = Duration::from_secs(10);
 ///
 /// - Resigning keeps the addresses until a peer has them (Leaving), and says priority 0 again each
 ///   interval until then. A resignation heard never lengthens the wait of a Backup.
+/// - Whoever gives way to a peer that it heard keeps the addresses for 10 ms more, silently, whatever
+///   its state then is: what is on its way to it is still answered. Not with a virtual MAC.
 /// - The loser of an election sends one last advertisement, so that the winner announces again.
 /// - A router that limps, or has nothing to serve yet, claims one interval later than others would
 ///   and never from a living router.
@@ -82,6 +84,7 @@ pub struct Machine {
     damping: Damping,
     vanishing: Vanishing,
     offered: Option<Instant>,
+    linger: Option<Linger>,
 }
 
 /// An operator wants this router out.
@@ -108,6 +111,7 @@ impl Machine {
             damping: Damping::NEW,
             vanishing: Vanishing::NEW,
             offered: None,
+            linger: None,
         }
     }
 
@@ -116,6 +120,9 @@ impl Machine {
     pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Action> {
         let mut out = Vec::new();
         self.judge_lateness(now, &mut out);
+        if self.linger.is_some_and(|linger| now >= linger.until) {
+            self.end_linger(&mut out);
+        }
         match input {
             Input::Start(start) => {
                 if let State::Init { start: waiting } = &mut self.state {
@@ -144,6 +151,10 @@ impl Machine {
 
     /// When to hand in [`Input::Wake`] at the latest. Earlier and more often is harmless.
     pub fn deadline(&self) -> Option<Instant> {
+        earliest([self.state_deadline(), self.linger.map(|linger| linger.until)])
+    }
+
+    fn state_deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Init { .. } => None,
             State::Fault(_) => self.trusted_at(),
@@ -197,7 +208,7 @@ impl Machine {
     /// Whether this machine has the addresses on the interface. After [`Command::Suspend`] they are
     /// there as well, but are no longer its affair.
     pub fn holds(&self) -> bool {
-        self.state.lease().is_some()
+        self.state.lease().is_some() || self.linger.is_some()
     }
 
     /// Why this node should not hold the addresses: what it was told, and what it found itself.
@@ -393,6 +404,7 @@ impl Machine {
     /// RFC 9568 §6.4.1, but never straight to Active: nobody owns an address that floats.
     fn begin(&mut self, start: Start, now: Instant, out: &mut Vec<Action>) {
         self.learned = self.rules.interval;
+        self.end_linger(out);
         match (start, self.link_down()) {
             (Start::Fresh, false) => {
                 self.go(State::Backup(Backup::listening(now, Wait::Down)), Reason::Started, now, out);

@@ -117,6 +117,7 @@ impl Machine {
 
     /// Drops the addresses, if any, and waits until nothing forbids to take part.
     pub(super) fn go_out(&mut self, cause: Reason, now: Instant, out: &mut Vec<Action>) {
+        self.end_linger(out);
         if self.holds() {
             out.push(Action::Drop);
         }

@@ -25,6 +25,10 @@ const FENCE_EVERY: Duration = Duration::from_millis(250);
 pub(super) const FENCE_FOR: Duration = Duration::from_secs(4);
 /// The shortest time between two bursts.
 pub(super) const BURST_SPACING: Duration = Duration::from_secs(1);
+/// How long the addresses stay once a peer has them: packets that are on their way to us, and answers
+/// to them, are not lost. A peer has announced within a millisecond or two; and a host that asks
+/// meanwhile, and takes our answer, hears the announcement of 20 ms (`BURST`) when ours are gone.
+pub(super) const LINGER: Duration = Duration::from_millis(10);
 /// How often the lease of held addresses is renewed, at the latest.
 pub(super) const REFRESH: Duration = Duration::from_secs(1);
 
@@ -144,6 +148,15 @@ pub(super) enum Leave {
     Blocked,
     /// The service does not answer well.
     Limping,
+}
+
+/// Addresses that a peer has, and that are still on our interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Linger {
+    /// They are removed.
+    pub(super) until: Instant,
+    /// Then this router is finished.
+    pub(super) finishes: bool,
 }
 
 /// How long the kernel keeps the addresses without us.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::Machine;
 use super::io::{Action, Fault, Health, Heard, Input, Link, Phase, Reason, Start};
-use crate::config::{ChecksumForm, Delivery, Preempt, RouterConfig};
+use crate::config::{Preempt, RouterConfig};
 use crate::types::{Centiseconds, Priority, Version, Vrid};
 
 /// Some instant, the same for all tests of a process.
@@ -38,22 +38,11 @@ fn host(last: u8) -> IpAddr {
 /// Version 3, 100 ms, priority 100, preempting at once.
 #[allow(clippy::unwrap_used, reason = "constants")]
 fn config() -> RouterConfig {
+    let vip = "192.0.2.10/24".parse().unwrap();
     RouterConfig {
-        name: "public".to_owned(),
-        interface: "eth0".to_owned(),
-        vrid: Vrid::new(51).unwrap(),
-        version: Version::V3,
-        priority: Priority(100),
         interval: cs(10),
-        addresses: vec!["192.0.2.10/24".parse().unwrap()],
-        excluded: Vec::new(),
         preempt: Preempt::After(Duration::ZERO),
-        delivery: Delivery::Multicast,
-        source: None,
-        checksum: ChecksumForm::PseudoHeader,
-        auth_pass: None,
-        virtual_mac: false,
-        group: None,
+        ..RouterConfig::new("public", "eth0", Vrid::new(51).unwrap(), Priority(100), vec![vip])
     }
 }
 

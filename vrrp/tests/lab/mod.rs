@@ -15,11 +15,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
-use vrrp::config::{ChecksumForm, Delivery, Preempt, RouterConfig};
+use vrrp::config::{Delivery, RouterConfig};
 use vrrp::linux::engine::{Engine, Order, Reports, Setup};
 use vrrp::linux::report::{Report, RouterStatus, Saved};
 use vrrp::machine::io::{Health, Phase, Transition};
-use vrrp::types::{Centiseconds, Priority, Version, Vrid};
+use vrrp::types::{Centiseconds, Priority, Vrid};
 
 /// Hosts `0..n`, each with `eth0`: 10.88.0.(n+1)/24, fd88::(n+1)/64 and fe80::(n+1)/64.
 pub struct Lab {
@@ -166,22 +166,11 @@ pub fn fit() -> Health {
 
 /// A router with one address of the hosts' IPv4 subnet: version 3, multicast, 100 ms.
 pub fn router(vrid: u8, priority: u8) -> RouterConfig {
+    let vip = format!("10.88.0.{}/24", 100 + vrid).parse().unwrap();
+    let name = format!("r{vrid}");
     RouterConfig {
-        name: format!("r{vrid}"),
-        interface: "eth0".to_owned(),
-        vrid: Vrid::new(vrid).unwrap(),
-        version: Version::V3,
-        priority: Priority(priority),
         interval: Centiseconds::new(10).unwrap(),
-        addresses: vec![format!("10.88.0.{}/24", 100 + vrid).parse().unwrap()],
-        excluded: Vec::new(),
-        preempt: Preempt::Never,
-        delivery: Delivery::Multicast,
-        source: None,
-        checksum: ChecksumForm::PseudoHeader,
-        auth_pass: None,
-        virtual_mac: false,
-        group: None,
+        ..RouterConfig::new(&name, "eth0", Vrid::new(vrid).unwrap(), Priority(priority), vec![vip])
     }
 }
 

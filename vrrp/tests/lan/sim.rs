@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::plain::Plain;
-use vrrp::config::{ChecksumForm, Delivery, Preempt, RouterConfig};
+use vrrp::config::{Preempt, RouterConfig};
 use vrrp::machine::Machine;
 use vrrp::machine::io::{Action, Command, Heard, Input, Link, Phase, Start};
 use vrrp::types::{Centiseconds, Priority, Version, Vrid};
@@ -107,11 +107,15 @@ pub(crate) struct Host {
     inbox: Vec<Heard>,
     /// Until when the kernel keeps the addresses.
     pub leased_until: Option<u64>,
+    /// Since when it has them, if it does.
+    pub held_since: u64,
     pub adverts: u64,
     pub announcements: u64,
     pub takeovers: u64,
     /// Since when it is Active, alive and not frozen.
     pub active_since: Option<u64>,
+    /// Since when it runs: started, or thawed.
+    pub runs_since: Option<u64>,
     pub finished: bool,
 }
 
@@ -169,6 +173,7 @@ impl Lan {
         let host = &mut self.hosts[index];
         host.machine = Router::new(&host.config, host.setup.plain);
         (host.alive, host.frozen, host.finished) = (true, false, false);
+        host.runs_since = Some(self.now);
         host.inbox.clear();
         self.give(index, Input::Link(Link { up: true, source: Some(address(index)) }));
         self.give(index, Input::Start(start));
@@ -195,6 +200,7 @@ impl Lan {
         }
         self.note(index, "thaws");
         self.hosts[index].frozen = false;
+        self.hosts[index].runs_since = Some(self.now);
         if self.rng.chance(500) {
             self.give(index, Input::Wake);
         }
@@ -288,6 +294,9 @@ impl Lan {
             }
             Action::Hold { lease } => {
                 assert_eq!(lease.subsec_nanos(), 0, "the kernel counts whole seconds");
+                if host.leased_until.is_none() {
+                    host.held_since = self.now;
+                }
                 host.leased_until = Some(self.now + host.real(lease) + slack);
             }
             Action::Drop => host.leased_until = None,
@@ -338,22 +347,11 @@ impl Lan {
 
 impl Host {
     fn new(setup: Setup) -> Self {
+        let vip = "192.0.2.100/24".parse().unwrap();
         let config = RouterConfig {
-            name: "public".to_owned(),
-            interface: "eth0".to_owned(),
-            vrid: Vrid::new(51).unwrap(),
-            version: Version::V3,
-            priority: Priority(setup.priority),
             interval: Centiseconds::new(setup.interval).unwrap(),
-            addresses: vec!["192.0.2.100/24".parse().unwrap()],
-            excluded: Vec::new(),
             preempt: setup.preempt,
-            delivery: Delivery::Multicast,
-            source: None,
-            checksum: ChecksumForm::PseudoHeader,
-            auth_pass: None,
-            virtual_mac: false,
-            group: None,
+            ..RouterConfig::new("public", "eth0", Vrid::new(51).unwrap(), Priority(setup.priority), vec![vip])
         };
         let machine = Router::new(&config, setup.plain);
         Self {
@@ -364,10 +362,12 @@ impl Host {
             frozen: false,
             inbox: Vec::new(),
             leased_until: None,
+            held_since: 0,
             adverts: 0,
             announcements: 0,
             takeovers: 0,
             active_since: None,
+            runs_since: None,
             finished: false,
         }
     }

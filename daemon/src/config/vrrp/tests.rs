@@ -32,23 +32,8 @@ fn router(more: &str) -> String {
 
 #[test]
 fn three_keys_are_enough() {
-    let expected = RouterConfig {
-        name: "vrrp-eth0-51".to_owned(),
-        interface: "eth0".to_owned(),
-        vrid: Vrid::new(51).unwrap(),
-        version: Version::V3,
-        priority: Priority(100),
-        interval: Centiseconds::new(100).unwrap(),
-        addresses: vec!["192.0.2.10/24".parse().unwrap()],
-        excluded: Vec::new(),
-        preempt: Preempt::Never,
-        delivery: Delivery::Multicast,
-        source: None,
-        checksum: ChecksumForm::PseudoHeader,
-        auth_pass: None,
-        virtual_mac: false,
-        group: None,
-    };
+    let vip = "192.0.2.10/24".parse().unwrap();
+    let expected = RouterConfig::new("vrrp-eth0-51", "eth0", Vrid::new(51).unwrap(), Priority(100), vec![vip]);
     assert_eq!(made(&router("")), Ok(vec![expected]));
     assert_eq!(made(""), Ok(Vec::new()));
 }

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use haproxy::app::{App, AppId, Health, Instance, Networking, TaskState};
@@ -25,7 +26,7 @@ pub struct Moment {
 /// The apps as known now.
 #[derive(Debug, Default)]
 pub struct Book {
-    apps: BTreeMap<AppId, App>,
+    apps: BTreeMap<AppId, Arc<App>>,
     issues: Vec<Issue>,
     /// Moments so far.
     count: u64,
@@ -63,7 +64,7 @@ pub struct Loss {
 
 impl Book {
     /// What the store remembers; none of it is confirmed.
-    pub fn restored(apps: BTreeMap<AppId, App>) -> Self {
+    pub fn restored(apps: BTreeMap<AppId, Arc<App>>) -> Self {
         let unconfirmed = tasks(&apps).map(|task| task.id.clone()).collect();
         Self { apps, unconfirmed, ..Self::default() }
     }
@@ -85,12 +86,12 @@ impl Book {
         let Some(index) = app.instances.iter().position(|instance| instance.id == task) else { return };
         match fate {
             Fate::Ended => {
-                app.instances.remove(index);
+                Arc::make_mut(app).instances.remove(index);
                 self.unconfirmed.remove(task);
                 self.changed = true;
             }
             Fate::Going if app.instances[index].state != TaskState::Killing => {
-                app.instances[index].state = TaskState::Killing;
+                Arc::make_mut(app).instances[index].state = TaskState::Killing;
                 self.changed = true;
             }
             Fate::Going => (),
@@ -98,13 +99,17 @@ impl Book {
     }
 
     /// The answer about one app: as it is, or none where it does not exist or cannot be served.
-    /// False when a newer answer is here already.
+    /// False when a newer answer is here already. One that cannot be read stays as it was.
     pub fn take_app(&mut self, asked: Moment, id: &AppId, app: Option<App>, issues: Vec<Issue>) -> bool {
         if self.known_since(id) >= Some(asked) {
             return false;
         }
         self.singly.insert(id.clone(), asked);
-        self.replace(asked, id, app);
+        if app.is_none() && !issues.is_empty() {
+            self.doubt(id);
+        } else {
+            self.replace(asked, id, app);
+        }
         let others = self.issues.iter().filter(|issue| issue.app != id.as_str()).cloned();
         let mut issues: Vec<_> = others.chain(issues).collect();
         issues.sort();
@@ -115,7 +120,7 @@ impl Book {
     }
 
     /// The answer about all apps. What was asked for singly since then stays. Gives the apps that
-    /// it takes away.
+    /// it takes away, and those that are in it and cannot be read: they stay as they were.
     pub fn take_all(&mut self, asked: Moment, answer: Answer) -> Vec<AppId> {
         let Answer { mut apps, issues } = answer;
         self.singly.retain(|_, at| *at > asked);
@@ -125,13 +130,17 @@ impl Book {
         }
         let gone = self.apps.keys().filter(|id| !apps.contains_key(id) && !newer.contains(id));
         let gone: Vec<_> = gone.cloned().collect();
-        for id in &gone {
+        let unread: Vec<_> = gone.iter().filter(|id| is_unread(id, &issues)).collect();
+        for id in gone.iter().filter(|id| !unread.contains(id)) {
             self.replace(asked, id, None);
         }
         // An answer for every app: singly for some, this one for the rest.
         self.unconfirmed.clear();
+        for id in unread {
+            self.doubt(id);
+        }
         for (id, app) in apps {
-            self.replace(asked, &id, Some(app));
+            self.replace(asked, &id, Some(Arc::unwrap_or_clone(app)));
         }
         let singly = |issue: &Issue| newer.iter().any(|id| id.as_str() == issue.app);
         let kept = self.issues.iter().filter(|issue| singly(issue)).cloned();
@@ -147,7 +156,10 @@ impl Book {
     /// What this answer about all apps would take away.
     pub fn loss(&self, asked: Moment, answer: &Answer) -> Loss {
         let there: HashSet<_> = endpoints(tasks(&answer.apps)).collect();
-        let decided = self.apps.iter().filter(|(id, _)| self.singly.get(id).is_none_or(|at| *at < asked));
+        let decided = self
+            .apps
+            .iter()
+            .filter(|(id, _)| self.singly.get(id).is_none_or(|at| *at < asked) && !is_unread(id, &answer.issues));
         let have: Vec<_> = endpoints(decided.flat_map(|(_, app)| &app.instances)).collect();
         let lost = have.iter().filter(|endpoint| !there.contains(endpoint)).cloned();
         Loss { of: have.len(), lost: lost.map(|(id, port)| (id.to_owned(), port)).collect() }
@@ -173,7 +185,7 @@ impl Book {
                 self.unconfirmed.insert(task.id.clone());
             }
         }
-        self.drop_reused(answer.apps.values());
+        self.drop_reused(answer.apps.values().map(AsRef::as_ref));
     }
 
     /// Ends what was remembered long enough; gives the apps about whose tasks an answer and an
@@ -191,7 +203,7 @@ impl Book {
     }
 
     /// The apps.
-    pub fn apps(&self) -> &BTreeMap<AppId, App> {
+    pub fn apps(&self) -> &BTreeMap<AppId, Arc<App>> {
         &self.apps
     }
 
@@ -228,7 +240,7 @@ impl Book {
             }
             app
         });
-        if app.as_ref() == self.apps.get(id) {
+        if app.as_ref() == self.apps.get(id).map(AsRef::as_ref) {
             self.confirm(id);
             return;
         }
@@ -240,7 +252,7 @@ impl Book {
             }
             Some(app) => {
                 self.drop_reused(std::iter::once(&app));
-                self.apps.insert(id.clone(), app);
+                self.apps.insert(id.clone(), Arc::new(app));
             }
         }
     }
@@ -253,6 +265,12 @@ impl Book {
         for task in self.apps.get(id).into_iter().flat_map(|app| &app.instances) {
             self.unconfirmed.remove(&task.id);
         }
+    }
+
+    /// Nothing vouches for this app's tasks.
+    fn doubt(&mut self, id: &AppId) {
+        let tasks = self.apps.get(id).into_iter().flat_map(|app| &app.instances);
+        self.unconfirmed.extend(tasks.map(|task| task.id.clone()));
     }
 
     fn believe_events(&mut self, asked: Moment, app: &mut App) {
@@ -293,7 +311,7 @@ impl Book {
             let doubtful = app.instances.iter().filter(|task| self.unconfirmed.contains(&task.id));
             let gone: BTreeSet<_> = doubtful.filter(|task| lost(task)).map(|task| task.id.clone()).collect();
             if !gone.is_empty() {
-                app.instances.retain(|task| !gone.contains(&task.id));
+                Arc::make_mut(app).instances.retain(|task| !gone.contains(&task.id));
                 self.unconfirmed.retain(|task| !gone.contains(task));
                 self.changed = true;
             }
@@ -301,7 +319,12 @@ impl Book {
     }
 }
 
-fn tasks(apps: &BTreeMap<AppId, App>) -> impl Iterator<Item = &Instance> {
+/// Whether an answer that lacks the app does so because it cannot be read.
+fn is_unread(id: &AppId, issues: &[Issue]) -> bool {
+    issues.iter().any(|issue| issue.app == id.as_str())
+}
+
+fn tasks(apps: &BTreeMap<AppId, Arc<App>>) -> impl Iterator<Item = &Instance> {
     apps.values().flat_map(|app| &app.instances)
 }
 

@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "schedules the next fetch")]
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -218,7 +219,7 @@ impl<'a> Task<'a> {
                 let app = fetched.answer.apps.remove(&id);
                 let issues = std::mem::take(&mut fetched.answer.issues);
                 let gone = app.is_none() && issues.is_empty();
-                let taken = self.book.take_app(asked, &id, app, issues);
+                let taken = self.book.take_app(asked, &id, app.map(Arc::unwrap_or_clone), issues);
                 report::succeeded_one(self.cluster, &fetched, gone, taken);
             }
             Done::One(id, _, Err(failed)) => {

@@ -7,7 +7,7 @@ use super::*;
 
 type Answers = Arc<Mutex<HashMap<&'static str, Result<&'static str, io::ErrorKind>>>>;
 
-fn apps(networking: Networking, hosts: &[&str]) -> BTreeMap<AppId, App> {
+fn apps(networking: Networking, hosts: &[&str]) -> BTreeMap<AppId, Arc<App>> {
     let instance = |host: &&str| Instance {
         id: (*host).to_owned(),
         host: (*host).to_owned(),
@@ -27,11 +27,11 @@ fn apps(networking: Networking, hosts: &[&str]) -> BTreeMap<AppId, App> {
         instances,
         wanted: 1,
     };
-    BTreeMap::from([(id, app)])
+    BTreeMap::from([(id, Arc::new(app))])
 }
 
-fn addresses(resolver: &Resolver, apps: &mut BTreeMap<AppId, App>) -> Vec<Option<String>> {
-    resolver.fill(apps);
+fn addresses(resolver: &Resolver, apps: &mut BTreeMap<AppId, Arc<App>>) -> Vec<Option<String>> {
+    apps.values_mut().for_each(|app| resolver.fill(app));
     apps.values().flat_map(|app| &app.instances).map(|i| i.addr.map(|addr| addr.to_string())).collect()
 }
 

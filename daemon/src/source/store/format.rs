@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use haproxy::app::{
@@ -44,7 +45,7 @@ pub fn write(snapshot: &Snapshot, members: &[String], as_of: SystemTime) -> Vec<
     let stored = Stored {
         as_of: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
         members: members.to_vec(),
-        apps: snapshot.apps.values().map(StoredApp::from).collect(),
+        apps: snapshot.apps.values().map(|app| StoredApp::from(&**app)).collect(),
     };
     // Strings, numbers and lists: nothing that could fail.
     let body = serde_json::to_vec(&stored).unwrap_or_default();
@@ -80,7 +81,7 @@ pub fn read(text: &[u8], members: &[String]) -> Result<Restored, Refused> {
     let mut apps = BTreeMap::new();
     for app in stored.apps {
         let id = AppId::parse(&app.id).map_err(|why| Refused::Content(format!("{:?}: {why}", app.id)))?;
-        apps.insert(id.clone(), app.into_app(id));
+        apps.insert(id.clone(), Arc::new(app.into_app(id)));
     }
     let written = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(stored.as_of));
     Ok(Restored { apps, written: written.unwrap_or(SystemTime::UNIX_EPOCH) })

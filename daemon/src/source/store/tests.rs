@@ -45,7 +45,7 @@ fn snapshot(n: u16) -> Snapshot {
         instances: vec![instance],
         wanted: 2,
     };
-    Snapshot { apps: BTreeMap::from([(id, app)]), issues: vec![], revision: 1 }
+    Snapshot { apps: BTreeMap::from([(id, Arc::new(app))]), issues: vec![], revision: 1 }
 }
 
 fn as_of() -> SystemTime {

@@ -32,8 +32,8 @@ pub(super) struct Pair<P> {
     ears: [Ear; 2],
     client: Arc<Host>,
     stranger: Arc<Host>,
+    two: P,
     // Only to be there.
-    _two: P,
     _witness: Front,
 }
 
@@ -62,13 +62,21 @@ impl<P: Player> Pair<P> {
         let two = P::start(&hosts[1], router(100), fault)?;
         let (client, stranger) = (host("client", 50)?, host("stranger", 51)?);
         let witness = Front::start(&lan.host("witness", &[&format!("{WITNESS}/24")])?)?;
-        let pair = Self { lan, fault, interval, one, hosts, ears, client, stranger, _two: two, _witness: witness };
+        let pair = Self { lan, fault, interval, one, hosts, ears, client, stranger, two, _witness: witness };
         pair.until_active(0)?;
         Ok(pair)
     }
 
     /// Lets the fault happen once, `phase` tenths of an interval after an advertisement.
     pub(super) fn run(&mut self, phase: u32) -> anyhow::Result<Cost> {
+        self.run_once(phase).with_context(|| {
+            let held = self.hosts.iter().filter(|host| host.holds(ADDRESS)).map(|host| host.name());
+            let held: Vec<_> = held.collect();
+            format!("{ADDRESS} is on {held:?}\nthe log of lb1:\n{}\nof lb2:\n{}", self.one.log(), self.two.log())
+        })
+    }
+
+    fn run_once(&mut self, phase: u32) -> anyhow::Result<Cost> {
         let active = usize::from(self.fault == Fault::Failback);
         if active == 1 {
             self.one.begin_stop()?;
@@ -139,7 +147,6 @@ impl<P: Player> Pair<P> {
         wait_for(&format!("{} alone holds {ADDRESS}", active.name()), PATIENCE, || {
             active.holds(ADDRESS) && !backup.holds(ADDRESS)
         })
-        .with_context(|| format!("the log of lb1:\n{}", self.one.log()))
     }
 
     /// Watches the dead daemon's host until it has lost the address, as long as that may take.

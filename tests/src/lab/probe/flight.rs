@@ -77,11 +77,21 @@ impl Flight {
         loop {
             let size = self.socket.read(&mut buffer)?;
             self.answer.extend_from_slice(&buffer[..size]);
-            if size == 0 || self.answer.len() > MOST {
+            if size == 0 || self.answer.len() > MOST || is_whole(&self.answer) {
                 return Ok(Progress::Ended(outcome(&self.answer)));
             }
         }
     }
+}
+
+/// Whether nothing more is to come: an answer is over with its last byte, not with the end of the connection.
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok()).flatten()
+    });
+    length.is_some_and(|length| body.len() >= length)
 }
 
 /// The answer's body is the server's name.
@@ -114,5 +124,14 @@ mod tests {
         assert_eq!(of("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlb1\n"), Outcome::Answered("lb1".into()));
         assert_eq!(of("HTTP/1.1 503 Service Unavailable\r\n\r\nno"), Outcome::Failed("status 503".into()));
         assert_eq!(of(""), Outcome::Failed("closed without an answer".into()));
+    }
+
+    #[test]
+    fn an_answer_is_over_with_its_last_byte() {
+        let whole = |text: &str| is_whole(text.as_bytes());
+        assert!(whole("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nlb1"));
+        assert!(!whole("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nlb"));
+        assert!(!whole("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"));
+        assert!(!whole("HTTP/1.1 200 OK\r\n\r\nlb1"));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::machine::io::Command;
+use crate::machine::state::LINGER;
 
 /// Frames arrive within so long.
 const DELAY: Duration = Duration::from_millis(4);
@@ -35,6 +36,8 @@ struct Node {
     wire: Vec<(Instant, Heard)>,
     /// It has heard the other one while both were Active.
     knows: bool,
+    /// When it gave way to the other one, and still has the addresses.
+    gave_way: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +57,7 @@ impl World {
             leased_until: None,
             wire: Vec::new(),
             knows: false,
+            gave_way: None,
         });
         let mut world = Self { now: epoch(), nodes, losses: 1, faults: 1, held: false };
         for (index, last) in [1, 2].into_iter().enumerate() {
@@ -105,6 +109,10 @@ impl World {
                 let (_, heard) = self.nodes[index].wire.remove(0);
                 if self.nodes[index].alive {
                     self.give(index, Input::Advert(heard));
+                    let node = &mut self.nodes[index];
+                    if heard.priority != Priority::RESIGN && node.machine.phase() != Phase::Active {
+                        node.gave_way.get_or_insert(self.now);
+                    }
                     let both = self.nodes.iter().all(|node| node.alive && node.machine.phase() == Phase::Active);
                     self.nodes[index].knows |= both && heard.priority != Priority::RESIGN;
                 }
@@ -130,6 +138,8 @@ impl World {
         for node in &mut self.nodes {
             node.knows &= both;
             node.leased_until = node.leased_until.filter(|until| *until > self.now);
+            let holds_beside = node.alive && node.leased_until.is_some() && node.machine.phase() != Phase::Active;
+            node.gave_way = node.gave_way.filter(|_| holds_beside);
         }
     }
 
@@ -154,6 +164,9 @@ impl World {
     fn check(&self) -> Result<(), &'static str> {
         if self.nodes.iter().all(|node| node.knows) {
             return Err("two Actives that know of each other");
+        }
+        if self.nodes.iter().any(|node| node.gave_way.is_some_and(|at| self.now > at + LINGER + LATE)) {
+            return Err("one that gave way keeps the addresses");
         }
         if self.held && self.nodes.iter().all(|node| node.leased_until.is_none()) {
             return Err("the addresses are nowhere");

@@ -100,7 +100,10 @@ impl Model {
         prop_assert!(self.released || self.held == machine.holds(), "{:?} {:?}", self, machine);
         prop_assert!(phase != Phase::Active || machine.holds());
         prop_assert!(phase != Phase::Leaving || machine.holds());
-        prop_assert!(phase != Phase::Fault || !self.held || self.released);
+        prop_assert!(phase != Phase::Fault || !self.held || self.released || machine.linger.is_some());
+        // What lingers goes soon, and before anything else.
+        let soon = machine.linger.is_none_or(|linger| machine.deadline().is_some_and(|at| at <= linger.until));
+        prop_assert!(soon, "{machine:?}");
         prop_assert!((1..=254).contains(&machine.priority().0));
         Ok(())
     }

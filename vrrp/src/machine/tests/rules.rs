@@ -203,9 +203,72 @@ fn leaving_says_priority_0_each_interval_and_keeps_the_addresses() {
     assert!(!actions.contains(&Action::Drop));
     assert_eq!(adverts(&bench.run(ms(350))), [0, 0, 0]);
     assert_eq!(bench.give(advert(0, 9)), [Action::Count(Count::Resignation)], "another one that leaves");
-    let taken = bench.give(advert(1, 9));
-    assert_eq!(taken[0], Action::Drop);
-    assert_eq!(moves(&taken), [(Leaving, Backup, Reason::Taken)]);
+    assert_eq!(moves(&bench.give(advert(1, 9))), [(Leaving, Backup, Reason::Taken)]);
+}
+
+/// Packets on their way to one that gave way still find the addresses, for 10 ms and in silence.
+#[test]
+fn who_gives_way_lets_the_addresses_linger() {
+    let shutdown = Input::Command(Command::Shutdown);
+    for (resigns, end) in [(None, None), (Some(Command::HandOver), None), (Some(Command::Shutdown), None)]
+        .into_iter()
+        .chain([(None, Some(shutdown.clone())), (Some(Command::HandOver), Some(shutdown))])
+    {
+        let mut bench = Bench::active(&config());
+        let finishes = resigns == Some(Command::Shutdown) || end.is_some();
+        if let Some(command) = resigns {
+            bench.give(Input::Command(command));
+        }
+        let from = bench.done.len();
+        bench.give(advert(200, 9));
+        let heard = bench.now;
+        bench.done.drain(from..);
+        if let Some(input) = end {
+            bench.give(input);
+        }
+        assert!(!matches!(bench.machine.phase(), Active | Leaving));
+        // Nobody puts back what vanishes now.
+        assert_eq!(bench.give(Input::AddressLost(host(10))), []);
+        bench.give(Input::Rival);
+        assert!(bench.machine.holds() && bench.machine.deadline() == Some(heard + ms(10)));
+        bench.run(ms(10));
+        let mut done = vec![Action::Drop];
+        done.extend(finishes.then_some(Action::Finished));
+        let since = |action: &Action| matches!(action, Action::Moved(_));
+        let actual: Vec<_> = bench.done[from..].iter().map(|(_, a)| a.clone()).filter(|a| !since(a)).collect();
+        assert_eq!(actual, done, "{resigns:?}");
+        assert!(!bench.machine.holds());
+    }
+}
+
+#[test]
+fn what_ends_a_lingering_early() {
+    let linger = |config: &RouterConfig| {
+        let mut bench = Bench::active(config);
+        bench.give(advert(200, 9));
+        bench
+    };
+    let mut bench = linger(&config());
+    assert_eq!(bench.give(link_down())[0], Action::Drop);
+    let mut bench = linger(&config());
+    assert_eq!(bench.give(Input::Command(Command::Suspend))[0], Action::Drop);
+    // One that slept: first of all they go.
+    let mut bench = linger(&config());
+    bench.sleep(ms(361));
+    assert_eq!(bench.give(Input::Wake)[0], Action::Drop);
+    // The new one resigns at once, with an interval so short that ours have not gone yet: they stay.
+    let quick = RouterConfig { priority: Priority(254), interval: cs(1), ..config() };
+    let mut bench = Bench::active(&quick);
+    let heard = |priority| {
+        Input::Advert(Heard { source: host(9), priority: Priority(priority), interval: cs(1), version: Version::V3 })
+    };
+    bench.give(heard(255));
+    bench.give(heard(0));
+    assert_eq!(moves(&bench.run(ms(1))), [(Backup, Active, Reason::PeerResigned)]);
+    assert!(!bench.run(ms(50)).contains(&Action::Drop));
+    // With a virtual MAC a frame of ours would draw the switch back.
+    let mut bench = Bench::active(&RouterConfig { virtual_mac: true, ..config() });
+    assert!(bench.give(advert(200, 9)).contains(&Action::Drop));
 }
 
 /// What follows when a peer takes over, and when nobody does.
@@ -232,6 +295,7 @@ fn what_follows_leaving_depends_on_why() {
             bench.run(ms(50));
             if peer {
                 bench.give(advert(50, 9));
+                bench.run(ms(10));
             } else {
                 bench.run(ms(320));
             }

@@ -21,6 +21,8 @@ struct Row {
 /// Priority 100, source 192.0.2.5, 100 ms: skew 60 937 µs, down interval 360 937 µs.
 const SKEW: u64 = 60_937;
 const DOWN: u64 = 360_937;
+/// So long after giving way the addresses go.
+const LINGER: u64 = 10_000;
 
 #[rustfmt::skip]
 fn rows(preempt: bool) -> Vec<Row> {
@@ -37,9 +39,9 @@ fn rows(preempt: bool) -> Vec<Row> {
         row("Backup, equal priority, higher address", BACKUP, advert(100, 9), BACKUP, &[], false, Some(DOWN)),
         row("Backup, equal priority, lower address", BACKUP, advert(100, 1), BACKUP, &[], false, Some(DOWN)),
         row("Active, priority 0", ACTIVE, advert(0, 9), ACTIVE, &[100], true, None),
-        row("Active, higher priority", ACTIVE, advert(101, 1), BACKUP, &[100], false, Some(DOWN)),
-        row("Active, the owner", ACTIVE, advert(255, 1), BACKUP, &[100], false, Some(DOWN)),
-        row("Active, equal, higher address", ACTIVE, advert(100, 6), BACKUP, &[100], false, Some(DOWN)),
+        row("Active, higher priority", ACTIVE, advert(101, 1), BACKUP, &[100], true, Some(LINGER)),
+        row("Active, the owner", ACTIVE, advert(255, 1), BACKUP, &[100], true, Some(LINGER)),
+        row("Active, equal, higher address", ACTIVE, advert(100, 6), BACKUP, &[100], true, Some(LINGER)),
         row("Active, equal, lower address", ACTIVE, advert(100, 4), ACTIVE, &[100], true, None),
         row("Active, lower priority", ACTIVE, advert(99, 9), ACTIVE, &[100], true, None),
         row("Active, shutdown", ACTIVE, Input::Command(Command::Shutdown), Phase::Leaving, &[0], true, None),

@@ -2,10 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::time::Duration;
-
 use super::*;
-use crate::config::Preempt;
 use crate::types::Centiseconds;
 use crate::wire::advert::Auth;
 use crate::wire::counters::Counters;
@@ -16,22 +13,11 @@ const PASSWORD: [u8; 8] = *b"s3cret\0\0";
 const US: [u8; 4] = [10, 77, 0, 2];
 
 fn config(version: Version, addresses: &[&str]) -> RouterConfig {
+    let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
     RouterConfig {
-        name: "public".to_owned(),
-        interface: "eth0".to_owned(),
-        vrid: Vrid::new(1).unwrap(),
         version,
-        priority: Priority(100),
-        interval: Centiseconds::new(100).unwrap(),
-        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
-        excluded: Vec::new(),
-        preempt: Preempt::After(Duration::ZERO),
-        delivery: Delivery::Multicast,
-        source: None,
-        checksum: ChecksumForm::PseudoHeader,
         auth_pass: (version == Version::V2).then_some(PASSWORD),
-        virtual_mac: false,
-        group: None,
+        ..RouterConfig::new("public", "eth0", Vrid::new(1).unwrap(), Priority(100), addresses)
     }
 }
 

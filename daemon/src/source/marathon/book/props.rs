@@ -52,7 +52,7 @@ enum Arrival {
 }
 
 struct Play {
-    world: BTreeMap<AppId, App>,
+    world: BTreeMap<AppId, Arc<App>>,
     book: Book,
     agenda: Agenda,
     start: Instant,
@@ -107,7 +107,7 @@ impl Play {
                 self.count += 1;
                 let new = task(&format!("t{}", self.count));
                 if let Some(app) = self.world.get_mut(&id) {
-                    app.instances.push(new);
+                    Arc::make_mut(app).instances.push(new);
                     self.event(&id, true, None);
                 }
             }
@@ -115,19 +115,19 @@ impl Play {
                 let id = name(*n);
                 let Some(app) = self.world.get_mut(&id).filter(|app| !app.instances.is_empty()) else { return };
                 if matches!(op, Op::Kill(_)) {
-                    app.instances[0].state = TaskState::Killing;
+                    Arc::make_mut(app).instances[0].state = TaskState::Killing;
                     let task = app.instances[0].id.clone();
                     self.event(&id, false, Some((task, Fate::Going)));
                 } else {
-                    let task = app.instances.remove(0).id;
+                    let task = Arc::make_mut(app).instances.remove(0).id;
                     self.event(&id, false, Some((task, Fate::Ended)));
                 }
             }
             Op::Put(n) => {
                 let id = name(*n);
                 self.count += 1;
-                let app = self.world.entry(id.clone()).or_insert_with(|| app(id.as_str(), &[]));
-                app.labels.insert("v".to_owned(), self.count.to_string());
+                let app = self.world.entry(id.clone()).or_insert_with(|| Arc::new(app(id.as_str(), &[])));
+                Arc::make_mut(app).labels.insert("v".to_owned(), self.count.to_string());
                 self.event(&id, true, None);
             }
             Op::Delete(n) => {
@@ -158,7 +158,7 @@ impl Play {
                 self.later(1_500, Arrival::All(asked, answer));
             }
             Arrival::Look(Some(id), asked) => {
-                let app = self.world.get(&id).cloned();
+                let app = self.world.get(&id).map(|app| App::clone(app));
                 self.later(500, Arrival::One(id, asked, app));
             }
             Arrival::All(asked, answer) => {

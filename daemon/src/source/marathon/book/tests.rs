@@ -34,8 +34,33 @@ pub(super) fn app(name: &str, tasks: &[&str]) -> App {
 }
 
 fn answer(apps: &[(&str, &[&str])]) -> Answer {
-    let apps = apps.iter().map(|(name, tasks)| (id(name), app(name, tasks)));
+    let apps = apps.iter().map(|(name, tasks)| (id(name), Arc::new(app(name, tasks))));
     Answer { apps: apps.collect(), issues: vec![] }
+}
+
+fn unread(name: &str) -> Issue {
+    Issue::app(name, "the app cannot be read: x")
+}
+
+#[test]
+fn an_app_that_cannot_be_read_stays_as_it_was_and_is_asked_for() {
+    let mut b = bench(&[("/a", &["t1"]), ("/b", &["t2"]), ("/c", &["t3"])]);
+    let asked = b.ask();
+    let answer = || Answer { issues: vec![unread("/b")], ..answer(&[("/a", &["t1"])]) };
+    assert_eq!(b.book.loss(asked, &answer()).lost.len(), 1, "only what is not in it");
+    assert_eq!(b.book.take_all(asked, answer()), [id("/b"), id("/c")]);
+    assert_eq!(b.book.apps().keys().cloned().collect::<Vec<_>>(), [id("/a"), id("/b")]);
+    assert_eq!(b.book.unconfirmed().iter().collect::<Vec<_>>(), ["t2"]);
+    let asked = b.ask();
+    assert!(b.book.take_app(asked, &id("/a"), None, vec![unread("/a")]));
+    assert_eq!(b.book.unconfirmed().len(), 2);
+    // An event ends its task all the same, and a good answer ends the doubt.
+    b.told("/b", "t2", Fate::Ended);
+    assert!(b.book.apps()[&id("/b")].instances.is_empty());
+    let asked = b.ask();
+    assert!(b.book.take_app(asked, &id("/a"), Some(app("/a", &["t1"])), vec![]));
+    assert!(b.book.unconfirmed().is_empty());
+    assert_eq!(b.book.answer().issues, [unread("/b")]);
 }
 
 /// A book and a clock.
@@ -165,12 +190,12 @@ fn silence_keeps_the_last_verdict_until_the_task_is_gone() {
             let asked = b.ask();
             match all {
                 true => {
-                    let apps = BTreeMap::from([(id("/a"), with(told))]);
+                    let apps = BTreeMap::from([(id("/a"), Arc::new(with(told)))]);
                     drop(b.book.take_all(asked, Answer { apps, issues: vec![] }));
                 }
                 false => drop(b.book.take_app(asked, &id("/a"), Some(with(told)), vec![])),
             }
-            assert_eq!(b.book.apps[&id("/a")], with(want), "{told:?}");
+            assert_eq!(*b.book.apps[&id("/a")], with(want), "{told:?}");
         }
     }
 }

@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
+use std::sync::Arc;
 
 use haproxy::app::{App, AppId};
 use haproxy::issue::Issue;
@@ -36,7 +37,7 @@ pub const MAX_PORTS: usize = 1000;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     /// The apps by id.
-    pub apps: BTreeMap<AppId, App>,
+    pub apps: BTreeMap<AppId, Arc<App>>,
     /// What could not be read, sorted.
     pub issues: Vec<Issue>,
 }
@@ -126,7 +127,7 @@ impl Reader {
         let Some(app) = app::read(value, self.seen, &mut self.answer.issues) else { return };
         match self.answer.apps.entry(app.id.clone()) {
             Entry::Vacant(slot) => {
-                slot.insert(app);
+                slot.insert(Arc::new(app));
             }
             Entry::Occupied(slot) => {
                 let problem = "the answer lists this app twice; the first one is used";

@@ -35,10 +35,10 @@ impl<'a> Notes<'a> {
         }
     }
 
-    /// Says how many were left out and, if so, why the whole app is.
+    /// Says how many were left out and, if so, why the whole app cannot be read.
     pub(super) fn finish(self, refused: Option<String>) {
         if let Some(why) = refused {
-            self.issues.push(Issue::app(&self.app, format!("the app is left out: {why}")));
+            self.issues.push(Issue::app(&self.app, format!("the app cannot be read: {why}")));
         }
         if self.left_out > 0 {
             self.issues.push(Issue::app(&self.app, format!("{} more problems are not listed", self.left_out)));

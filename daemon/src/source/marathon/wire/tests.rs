@@ -13,7 +13,10 @@ fn app(members: Value) -> (Option<App>, Vec<String>) {
     let body = json!({"apps": [app, {"id": "/other"}]}).to_string();
     let mut answer = read(body.as_bytes(), Envelope::Object).unwrap();
     assert!(answer.apps.remove(&AppId::parse("/other").unwrap()).is_some(), "another app suffers");
-    (answer.apps.into_values().next(), answer.issues.iter().map(ToString::to_string).collect())
+    (
+        answer.apps.into_values().next().map(Arc::unwrap_or_clone),
+        answer.issues.iter().map(ToString::to_string).collect(),
+    )
 }
 
 fn good(members: Value) -> App {
@@ -24,7 +27,7 @@ fn good(members: Value) -> App {
 
 fn refused(members: Value, why: &str) {
     let (app, issues) = app(members);
-    assert_eq!((app, issues.as_slice()), (None, &[format!("/a: the app is left out: {why}")][..]));
+    assert_eq!((app, issues.as_slice()), (None, &[format!("/a: the app cannot be read: {why}")][..]));
 }
 
 fn service_ports(app: &App) -> Vec<Option<u16>> {

@@ -1,7 +1,12 @@
-//! The self-signed certificate for a load balancer that was given none.
+//! Certificates: the operator's files, what HAProxy gets of them, and one of our own where there is none.
 //!
-//! Made once and kept, so that clients see the same one after every reload and restart. Used by
-//! the reconcile loop and `baton render`.
+//! `files` reads, `keeper` decides what HAProxy gets, `watch` notices changes. The self-signed
+//! certificate here is made once and kept, so that clients see the same one after every reload and
+//! restart. Used by the reconcile loop and `baton render`.
+
+mod files;
+pub mod keeper;
+pub mod watch;
 
 use std::fs;
 use std::io::Write as _;
@@ -20,17 +25,19 @@ use crate::config::settings::{DEFAULT_CERT, needs_default_cert};
 /// # Errors
 /// When the file can be neither read nor written.
 pub fn for_config(config: &Config) -> anyhow::Result<Option<Arc<str>>> {
-    if !needs_default_cert(config) {
-        return Ok(None);
-    }
+    if needs_default_cert(config) { self_made(config).map(Some) } else { Ok(None) }
+}
+
+/// The self-signed one, kept beside the directory of bundles.
+pub(crate) fn self_made(config: &Config) -> anyhow::Result<Arc<str>> {
     let state_dir = &config.haproxy.state_dir;
     let path = state_dir.parent().unwrap_or(state_dir).join(DEFAULT_CERT);
     let (pem, made) = default_certificate(&path)?;
     if made {
         let path = path.display();
-        log::warn!("no certificate given: made a self-signed one, {path} (haproxy.certs names real ones)");
+        log::warn!("no certificate to be had: made a self-signed one, {path} (haproxy.certs names real ones)");
     }
-    Ok(Some(Arc::from(pem)))
+    Ok(Arc::from(pem))
 }
 
 /// The certificate and key at `path`, in PEM; made there if the file does not exist. Says whether
