@@ -36,7 +36,7 @@ seed() {
     rm -rf "$SEED/srv/baton/SRPMS"
     rpmbuild --load="$here/../macros.el" --load="$here/../macros.baton" -bb --quiet --define "_topdir $LAB/stub" --define 'el 9' \
         --define 'glibc 2.28' --define 'systemd_version 239' "$here/el-stub.spec" >/dev/null 2>&1
-    cp "$LAB"/stub/RPMS/noarch/*.rpm "$SEED/srv/base/"
+    cp "$LAB"/stub/RPMS/*.rpm "$SEED/srv/base/"
     createrepo_c -q "$SEED/srv/base"
     # The daemon's package without its signature.
     cp "$DIST"/x86_64/*.rpm "$SEED/srv/unsigned/"

@@ -25,7 +25,7 @@ printf '#include <pthread.h>\nint main(void) { return pthread_create(0, 0, 0, 0)
 SPEC
 macros=(--load="$here/../macros.el" --load="$here/../macros.baton")
 rpmbuild "${macros[@]}" -bb --quiet --nodeps --define "_topdir $tmp/build" "$tmp/native.spec" >"$tmp/log" 2>&1 || { cat "$tmp/log" >&2; exit 1; }
-cp "$tmp"/build/RPMS/*/native-*.rpm "$tmp/native/"
+cp "$tmp"/build/RPMS/native-*.rpm "$tmp/native/"
 createrepo_c -q "$tmp/native"
 
 bad=0
@@ -34,7 +34,7 @@ while read -r el glibc systemd; do
     mkdir -p "$stub" "$tmp/root$el"
     rpmbuild "${macros[@]}" -bb --quiet --define "_topdir $tmp/build" --define "el $el" --define "glibc $glibc" \
         --define "systemd_version $systemd" "$here/el-stub.spec" >"$tmp/log" 2>&1 || { cat "$tmp/log" >&2; exit 1; }
-    cp "$tmp/build/RPMS/noarch/el$el-stub"-*.rpm "$stub/"
+    cp "$tmp/build/RPMS/el$el-stub"-*.rpm "$stub/"
     createrepo_c -q "$stub"
     {
         printf '[main]\ngpgcheck=0\nreposdir=/nonexistent\ncachedir=%s/cache%s\n' "$tmp" "$el"
@@ -42,7 +42,7 @@ while read -r el glibc systemd; do
             printf '[%s]\nname=%s\nbaseurl=file://%s\n' "${repo%%=*}" "${repo%%=*}" "${repo#*=}"
         done
     } >"$tmp/dnf$el.conf"
-    resolve() { dnf -q --assumeno --installroot="$tmp/root$el" -c "$tmp/dnf$el.conf" --setopt=install_weak_deps=0 --releasever="$el" install "$@" >"$tmp/log" 2>&1 || true; }
+    resolve() { dnf --assumeno --installroot="$tmp/root$el" -c "$tmp/dnf$el.conf" --setopt=install_weak_deps=0 --releasever="$el" install "$@" >"$tmp/log" 2>&1 || true; }
     resolve baton baton-selinux
     if grep -q 'Operation aborted' "$tmp/log" && grep -q 'baton-haproxy' "$tmp/log"; then
         echo "rpm:   EL$el (glibc $glibc): resolves"

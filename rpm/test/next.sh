@@ -16,6 +16,6 @@ tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@1 -C "$next/tree" -
 . "$root/rpm/lib.sh"
 RPM_TOP=$next daemon --define 'baton_release 2' >"$next/log" 2>&1 || { tail -30 "$next/log" >&2; exit 1; }
 key
-cp "$next"/RPMS/x86_64/baton-*.rpm "$out/"
+cp "$next"/RPMS/baton-*.rpm "$out/"
 rpmsign --define "_gpg_name $RPM_KEY" --define "__gpg /usr/bin/gpg" --addsign "$out"/*.rpm >/dev/null
 createrepo_c -q --general-compress-type=gz "$out"
