@@ -14,6 +14,7 @@ use clap::Args;
 use haproxy::app::Snapshot;
 use haproxy::check::Verdict;
 use haproxy::features::Features;
+use haproxy::master::{Master, Processes};
 use haproxy::preflight::{Running, has_ipv6, preflight};
 use haproxy::render::Renderer;
 use ipnet::IpNet;
@@ -22,7 +23,9 @@ use nix::sys::socket::SockaddrStorage;
 
 use crate::certs::default_certificate;
 use crate::config::origin::Origin;
-use crate::config::settings::{Abilities, DEFAULT_CERT, Purpose, hard_stop_covers_tunnels, needs_default_cert};
+use crate::config::settings::{
+    Abilities, DEFAULT_CERT, MASTER_SOCKET, Purpose, hard_stop_covers_tunnels, needs_default_cert,
+};
 use crate::config::{Config, Manage, vrrp};
 use crate::reconcile::build::Builder;
 
@@ -240,10 +243,10 @@ async fn configuration(
         }
     }
     built.issues.iter().for_each(|issue| findings.odd(issue));
-    if running || config.haproxy.manage == Manage::Systemd {
+    if running {
         return;
     }
-    for unbindable in preflight(built.bundle.binds(), &Running::default()) {
+    for unbindable in preflight(built.bundle.binds(), &others(config).await) {
         match &unbindable.bind.owner {
             Some(app) => findings.odd(format!("{app}: {unbindable}")),
             None => findings.bad(unbindable),
@@ -251,8 +254,20 @@ async fn configuration(
     }
 }
 
+/// A HAProxy that runs without `baton`: what it holds is no obstacle.
+async fn others(config: &Config) -> Running {
+    if config.haproxy.manage != Manage::Systemd {
+        return Running::default();
+    }
+    let processes = Master::new(config.haproxy.run_dir.join(MASTER_SOCKET), ANSWER).processes().await;
+    Running { pids: processes.iter().flat_map(Processes::pids).collect(), ..Running::default() }
+}
+
 /// How long the apps may take.
 const FETCH: Duration = Duration::from_secs(10);
+
+/// How long HAProxy's master may take.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// How long `haproxy -c` may take.
 const CHECK: Duration = Duration::from_secs(60);
