@@ -56,6 +56,13 @@ sources() {
 vendor() {
     rm -rf "$work/vendor" && mkdir "$work/vendor"
     (cd "$root" && cargo vendor --locked --versioned-dirs "$work/vendor/vendor" >"$work/vendor/vendor.toml")
+    # Other systems' crates are named by Cargo.lock but never compiled: half of it all.
+    local alien
+    for alien in "$work"/vendor/vendor/windows* "$work"/vendor/vendor/{web,js}-sys-*; do
+        find "$alien" -type f ! -name Cargo.toml ! -name .cargo-checksum.json -delete
+        mkdir -p "$alien/src"
+        : >"$alien/src/lib.rs"
+    done
     sed -i 's,^directory = .*,directory = "vendor",' "$work/vendor/vendor.toml"
     tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@1 -C "$work/vendor" -cf "$work/SOURCES/baton-$version-vendor.tar" vendor vendor.toml
 }

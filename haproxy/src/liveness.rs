@@ -9,6 +9,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -34,8 +37,8 @@ pub struct Watch {
     master: Master,
     worker: Master,
     held: Option<UnixStream>,
-    /// The master's process id and start time.
-    known: Option<(u32, u64)>,
+    /// The master's process id and start time; no time where /proc hides other users' processes.
+    known: Option<(u32, Option<u64>)>,
     misses: u32,
     next: Instant,
     life: Life,
@@ -102,12 +105,12 @@ impl Watch {
         if let Ok(stream) = UnixStream::connect(self.master.socket()).await {
             let Ok(processes) = self.master.processes().await else { return false };
             let pid = processes.master.pid;
-            self.known = start_time(pid).map(|started| (pid, started));
+            self.known = Some((pid, start_time(pid)));
             self.held = Some(stream);
             self.next = Instant::now();
             return true;
         }
-        if self.known.is_none_or(|(pid, started)| start_time(pid) != Some(started)) {
+        if !self.known.is_some_and(|(pid, started)| lives(pid, started)) {
             self.known = None;
             self.misses = 0;
             self.life = Life::Down;
@@ -139,6 +142,15 @@ impl Watch {
             Ok(info) => Some(info),
             Err(_) => self.master.info().await.ok(),
         }
+    }
+}
+
+/// Whether it is still the same process.
+fn lives(pid: u32, started: Option<u64>) -> bool {
+    match (started, i32::try_from(pid)) {
+        (Some(_), _) => start_time(pid) == started,
+        (None, Ok(pid)) if pid > 1 => kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH),
+        (None, _) => false,
     }
 }
 

@@ -68,7 +68,7 @@ hosts_up() {
             export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1
             export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=$([ "$cgroup" = v2 ] && echo 1 || echo 0)
             exec systemd-nspawn -q -D "$dir/root" -M "$name" --hostname="lb$4" --register=no --keep-unit -b --console=read-only \
-                --network-namespace-path=/run/netns/"$name" --capability=CAP_NET_ADMIN --resolv-conf=off --timezone=off --link-journal=no
+                --network-namespace-path=/run/netns/"$name" --capability=CAP_NET_ADMIN,CAP_IPC_LOCK --resolv-conf=off --timezone=off --link-journal=no
         ' _ "$name" "$dir" "$CGROUP" "$i" >"$dir/console" 2>&1 </dev/null &
         echo $! >"$dir/pid"
     done
