@@ -8,7 +8,7 @@ package() {
     rpm --eval '%{?_unitdir}' | grep -q / || macros="$root/rpm/macros.el $macros"
     local load=()
     for file in $macros; do load+=("--load=$file"); done
-    PATH="$work/venv/bin:$PATH" rpmbuild "${load[@]}" --nodeps -ba --define "_topdir ${RPM_TOP:-$work}" --define "_builddir $work/BUILD/$name" \
+    PATH="$work/venv/bin:$PATH" rpmbuild "${load[@]}" --nodeps "${RPM_STAGE:--ba}" --define "_topdir ${RPM_TOP:-$work}" --define "_builddir $work/BUILD/$name" \
         --define "baton_version $version" "$@" "$root/rpm/$name.spec"
 }
 

@@ -116,6 +116,28 @@ explains_itself() {
     grep -q 'marathon.urls' "$LAB/said" && [ "$(tail -1 "$LAB/said")" = 0 ]
 }
 
+names_the_squatter() {
+    local said code=0
+    on 1 'systemd-run -q --unit=squatter python3 -m http.server 80 && sleep 1'
+    said=$(on 1 baton check) || code=$?
+    on 1 systemctl stop squatter
+    echo "$code: $said"
+    [ $code = 1 ] && grep -q 'WRONG cannot listen on .*80.*python3.* has the port' <<<"$said"
+}
+
+# future CODE COMMAND...: with a key that nobody knows, the command ends with CODE and names the key.
+future() {
+    local wanted=$1 said code=0
+    shift
+    on 1 'printf "[haproxy]\nteleport = true\n" >/etc/baton/conf.d/later.toml'
+    said=$(on 1 "$@" 2>&1) || code=$?
+    on 1 rm /etc/baton/conf.d/later.toml
+    echo "$code: $said"
+    [ $code = "$wanted" ] && grep -q 'teleport' <<<"$said" && grep -q 'later.toml' <<<"$said"
+}
+refuses_the_future() { future 2 baton check; }
+keeps_running() { future 1 baton reload && until_answers "http://$NET.1/" Host: web.example.com; }
+
 journal_fields() {
     on 1 'journalctl -u baton -o json --no-pager' >"$LAB/journal"
     grep -q '"VRRP":"public"' "$LAB/journal" && grep -q '"REASON":' "$LAB/journal" && ! grep -qi panicked "$LAB/journal"

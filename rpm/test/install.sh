@@ -5,7 +5,7 @@
 # One host of a suite; pair.sh has two and what concerns both. Ends with 1 and the line that failed.
 here=$(cd "$(dirname "$0")" && pwd)
 DIST=$(realpath "$1")
-LAB=$(realpath -m "${LAB:-$here/../../build/rpm/lab-${SUITE:-bookworm}-${CGROUP:-v2}}")
+LAB=$(realpath -m "${LAB:-$here/../../build/rpm/lab}")
 HOSTS=1
 . "$here/hosts.sh"
 . "$here/common.sh"
@@ -24,9 +24,12 @@ check "HAProxy starts before there is a configuration" on 1 systemctl start bato
 check "baton says what is missing, and does not flap" explains_itself
 configure 1 150
 check "check" on 1 baton check
+check "another service on port 80 is named" names_the_squatter
+check "a key of a later release is refused by name" refuses_the_future
 check "start" on 1 systemctl enable -q --now baton-haproxy baton
 check "traffic" until_answers "http://$NET.1/" Host: web.example.com
 check "the floating address serves" until_answers "http://$VIP/" Host: web.example.com
+check "a key of a later release does not end the running one" keeps_running
 check "journal fields" journal_fields
 check "status line" on 1 'systemctl show -p StatusText --value baton | grep -q "apps from http"'
 check "no capability for children" on 1 'grep -q "CapAmb:.*0000000000000000" /proc/$(systemctl show -p MainPID --value baton)/status'
