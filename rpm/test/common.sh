@@ -138,6 +138,25 @@ future() {
 refuses_the_future() { future 2 baton check; }
 keeps_running() { future 1 baton reload && until_answers "http://$NET.1/" Host: web.example.com; }
 
+# System calls newer than EL7's kernel end with ENOSYS. OpenSSL believes the kernel's version more than the call's
+# failure, so that is an old one, too.
+old_kernel() {
+    local unit calls
+    calls='getrandom memfd_create statx copy_file_range renameat2 execveat preadv2 pwritev2 rseq clone3 close_range openat2'
+    calls+=' faccessat2 pidfd_open pidfd_send_signal epoll_pwait2 membarrier mlock2 seccomp bpf userfaultfd'
+    calls+=' io_uring_setup io_uring_enter io_uring_register'
+    for unit in baton baton-haproxy; do
+        on 1 "mkdir -p /etc/systemd/system/$unit.service.d && {
+            printf '[Service]\nSystemCallFilter=\nSystemCallFilter=~$calls\nSystemCallErrorNumber=ENOSYS\nLockPersonality=no\nExecStart=\n'
+            sed -n 's,^ExecStart=,ExecStart=/usr/bin/setarch x86_64 --uname-2.6 ,p' /usr/lib/systemd/system/$unit.service
+        } >/etc/systemd/system/$unit.service.d/old-kernel.conf"
+    done
+    on 1 'systemctl daemon-reload && systemctl restart baton-haproxy baton' && sleep 1 &&
+        on 1 'grep -q "^Seccomp:.*2" /proc/$(systemctl show -p MainPID --value baton)/status && baton reload' &&
+        until_answers "http://$NET.1/" Host: web.example.com && until_answers "http://$VIP/" Host: web.example.com || return 1
+    on 1 'rm -r /etc/systemd/system/baton.service.d /etc/systemd/system/baton-haproxy.service.d; systemctl daemon-reload && systemctl restart baton-haproxy baton'
+}
+
 journal_fields() {
     on 1 'journalctl -u baton -o json --no-pager' >"$LAB/journal"
     grep -q '"VRRP":"public"' "$LAB/journal" && grep -q '"REASON":' "$LAB/journal" && ! grep -qi panicked "$LAB/journal"

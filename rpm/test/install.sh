@@ -30,6 +30,7 @@ check "start" on 1 systemctl enable -q --now baton-haproxy baton
 check "traffic" until_answers "http://$NET.1/" Host: web.example.com
 check "the floating address serves" until_answers "http://$VIP/" Host: web.example.com
 check "a key of a later release does not end the running one" keeps_running
+check "both do without what Linux 3.10 lacks" old_kernel
 check "journal fields" journal_fields
 check "status line" on 1 'systemctl show -p StatusText --value baton | grep -q "apps from http"'
 check "no capability for children" on 1 'grep -q "CapAmb:.*0000000000000000" /proc/$(systemctl show -p MainPID --value baton)/status'
