@@ -8,7 +8,7 @@ package() {
     rpm --eval '%{?_unitdir}' | grep -q / || macros="$root/rpm/macros.el $macros"
     local load=()
     for file in $macros; do load+=("--load=$file"); done
-    PATH="$work/venv/bin:$PATH" rpmbuild "${load[@]}" --nodeps "${RPM_STAGE:--ba}" --define "_topdir ${RPM_TOP:-$work}" --define "_builddir $work/BUILD/$name" \
+    PATH="$work/venv/bin:$PATH" rpmbuild "${load[@]}" --nodeps "${RPM_STAGE:--ba}" --define "_topdir ${RPM_TOP:-$work}" --define "_builddir ${RPM_TOP:-$work}/BUILD/$name" \
         --define "baton_version $version" "$@" "$root/rpm/$name.spec"
 }
 
@@ -20,8 +20,8 @@ haproxy() {
 
 daemon() {
     local target=x86_64-unknown-linux-gnu
-    package baton "$@" --define "baton_cargo cargo zigbuild --target $target.2.17" --define "baton_target_dir $work/target" \
-        --define "baton_output $work/target/$target/release"
+    package baton --define "baton_cargo cargo zigbuild --target $target.2.17" --define "baton_target_dir $work/target" \
+        --define "baton_output $work/target/$target/release" "$@"
 }
 
 selinux() {

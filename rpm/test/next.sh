@@ -8,7 +8,7 @@ work=$(realpath -m "${RPM_WORK:-$root/build/rpm}")
 next=$work/next
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
 rm -rf "$next" "$out"
-mkdir -p "$next/SOURCES" "$next/tree" "$out"
+mkdir -p "$next/SOURCES" "$next/BUILD/baton" "$next/tree" "$out"
 cp "$work/SOURCES/baton-$version-vendor.tar" "$next/SOURCES/"
 tar -C "$next/tree" -xf "$work/SOURCES/baton-$version.tar"
 echo '# A line that the release before did not have.' >>"$next/tree/baton-$version/packaging/etc/baton.toml"
