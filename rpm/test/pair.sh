@@ -78,7 +78,7 @@ full_disk() {
     [ "$pid" = "$(on "$host" systemctl show -p MainPID --value baton)" ] || { echo "another process"; return 1; }
     # Also the next start works.
     on "$host" systemctl restart baton && until_answers "http://$VIP/" Host: web.example.com || return 1
-    on "$host" 'umount /usr/bin && umount /mnt/full && rmdir /mnt/full && rpm -q baton && baton status >/dev/null'
+    on "$host" 'umount -l /usr/bin && umount -l /mnt/full && rmdir /mnt/full && systemctl restart baton && rpm -q baton && baton status >/dev/null'
 }
 
 check "exactly one is Active, through firewalld" one_active
