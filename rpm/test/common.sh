@@ -98,8 +98,10 @@ until_answers() {
 }
 
 refuses_unsigned() {
-    ! on 1 "$DNF --disablerepo=baton --enablerepo=unsigned install baton" || return 1
-    on 1 '! rpm -q baton'
+    local said
+    ! said=$(on 1 "$DNF --disablerepo=baton --enablerepo=unsigned install baton" 2>&1) || return 1
+    echo "$said"
+    grep -qi 'is not signed' <<<"$said" && on 1 '! rpm -q baton'
 }
 
 quiet_units() {
@@ -160,6 +162,18 @@ old_kernel() {
 journal_fields() {
     on 1 'journalctl -u baton -o json --no-pager' >"$LAB/journal"
     grep -q '"VRRP":"public"' "$LAB/journal" && grep -q '"REASON":' "$LAB/journal" && ! grep -qi panicked "$LAB/journal"
+}
+
+# Told to systemd a moment after the start.
+status_line() {
+    local line
+    for _ in $(seq 50); do
+        line=$(on 1 systemctl show -p StatusText --value baton)
+        [[ $line != *'apps from http'* ]] || return 0
+        sleep 0.2
+    done
+    echo "$line"
+    return 1
 }
 
 leaves_little() {

@@ -32,7 +32,7 @@ check "the floating address serves" until_answers "http://$VIP/" Host: web.examp
 check "a key of a later release does not end the running one" keeps_running
 check "both do without what Linux 3.10 lacks" old_kernel
 check "journal fields" journal_fields
-check "status line" on 1 'systemctl show -p StatusText --value baton | grep -q "apps from http"'
+check "status line" status_line
 check "no capability for children" on 1 'grep -q "CapAmb:.*0000000000000000" /proc/$(systemctl show -p MainPID --value baton)/status'
 check "firewalld lets the ports in" on 1 'firewall-cmd -q --query-service=baton-vrrp && firewall-cmd -q --query-service=baton-lb && ! firewall-cmd -q --query-service=baton-admin'
 check "sysctls" on 1 'test "$(sysctl -n net.ipv4.ip_nonlocal_bind)" = 1 && sysctl -n net.ipv4.ip_local_reserved_ports | grep -q 9090-9094'
