@@ -122,7 +122,7 @@ fn build(case: &Path) -> Built {
         config: Arc::new(config),
         purpose: Purpose::Standalone,
         // A case that is about IPv6 says so itself.
-        abilities: Abilities { prometheus: true, ipv6: false },
+        abilities: Abilities { prometheus: true, ipv6: false, dynamic: false },
     };
     builder.build(&snapshot).unwrap()
 }

@@ -69,6 +69,11 @@ impl Features {
         self.version >= Version { major: 3, minor: 0, patch: 0 }
     }
 
+    /// Makes backends while it runs: `add backend`.
+    pub fn dynamic_backends(&self) -> bool {
+        self.version >= Version { major: 3, minor: 4, patch: 0 }
+    }
+
     /// # Errors
     /// When this HAProxy embeds no Lua.
     pub fn need_lua(&self) -> Result<(), NoLua> {

@@ -23,7 +23,7 @@ use nix::sys::socket::SockaddrStorage;
 use crate::certs::default_certificate;
 use crate::config::origin::Origin;
 use crate::config::settings::{Abilities, DEFAULT_CERT, Purpose, hard_stop_covers_tunnels, needs_default_cert};
-use crate::config::{Config, Manage, vrrp};
+use crate::config::{Config, Dynamic, Manage, vrrp};
 use crate::reconcile::build::Builder;
 
 use super::binary;
@@ -203,6 +203,9 @@ async fn configuration(
     running: bool,
     findings: &mut Findings,
 ) {
+    if config.haproxy.dynamic != Dynamic::default() && !features.dynamic_backends() {
+        findings.odd(format!("haproxy.dynamic needs HAProxy 3.4, this is {}", features.release));
+    }
     let attempt = async {
         let scratch = tempfile::tempdir()?;
         let default_cert = match needs_default_cert(config) {
@@ -213,7 +216,7 @@ async fn configuration(
             renderer: Arc::new(Renderer::new()?),
             config: config.clone(),
             purpose: Purpose::Standalone,
-            abilities: Abilities { prometheus: features.prometheus, ipv6: has_ipv6() },
+            abilities: Abilities::of(Some(features)),
             default_cert,
             certs: None,
         };
@@ -246,6 +249,7 @@ async fn configuration(
     for unbindable in preflight(built.bundle.binds(), &Running::default()) {
         match &unbindable.bind.owner {
             Some(app) => findings.odd(format!("{app}: {unbindable}")),
+            None if built.state.dynamic.has(unbindable.bind.port) => findings.odd(format!("haproxy.dynamic.ports: {unbindable}")),
             None => findings.bad(unbindable),
         }
     }

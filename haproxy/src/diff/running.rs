@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use super::{MapChange, Op, Place};
 use crate::bundle::MapName;
-use crate::model::{Admin, Backend, BackendId, LbState, Owner, Server, Weight};
+use crate::model::{Admin, Backend, BackendId, Frontend, LbState, Owner, Server, Weight};
 use crate::render::maps::Map;
+use crate::render::profile::Profiles;
 use crate::render::server;
 use crate::text::Host;
 
@@ -29,14 +30,30 @@ pub struct Running {
     published: bool,
     /// It was loaded with a lookup for wildcard hosts.
     pub(super) wildcards: bool,
+    /// What it can make backends from.
+    pub(super) profiles: Profiles,
+    /// The ports that the listener for dynamic ones holds.
+    ports: BTreeSet<u16>,
 }
 
 impl Running {
     /// A worker that has just been loaded with the file for `state`.
     pub fn loaded(state: LbState) -> Self {
-        let maps = Map::ALL.into_iter().map(|map| (map.name(), map.entries(&state))).collect();
+        let maps = Map::all(&state).map(|map| (map.name(), map.entries(&state))).collect();
         let wildcards = state.routes.keys().any(Host::is_wildcard);
-        Self { state, leaving: BTreeMap::new(), maps, published: true, wildcards }
+        let profiles = Profiles::of(&state);
+        let ports = state.shared_ports().into_iter().flatten().collect();
+        Self { state, leaving: BTreeMap::new(), maps, published: true, wildcards, profiles, ports }
+    }
+
+    /// It makes no backends, whatever its version says.
+    pub fn without_profiles(self) -> Self {
+        Self { profiles: Profiles::default(), ..self }
+    }
+
+    /// Whether it listens where `frontend`, which its state has not, is to listen.
+    pub(super) fn takes(&self, frontend: &Frontend) -> bool {
+        self.state.shares(frontend) && self.ports.contains(&frontend.port)
     }
 
     /// What it has, servers on their way out not among it.
@@ -64,6 +81,16 @@ impl Running {
             }
         }
         self.state.app_ids.clone_from(&wanted.app_ids);
+        if self.state.dynamic.ports.is_some() && self.state.frontends != wanted.frontends {
+            let mut frontends = BTreeMap::clone(&self.state.frontends);
+            frontends.retain(|id, frontend| !self.state.shares(frontend) || wanted.frontends.contains_key(id));
+            let new = wanted.frontends.iter().filter(|(_, frontend)| self.takes(frontend));
+            frontends.extend(new.map(|(id, frontend)| (id.clone(), frontend.clone())));
+            self.state.frontends = Arc::new(frontends);
+        }
+        if self.state.frontends == wanted.frontends {
+            self.state.frontends = Arc::clone(&wanted.frontends);
+        }
         self.published = true;
     }
 
@@ -116,6 +143,11 @@ impl Running {
         self.state.backends.get(backend).map_or(&[], |backend| &backend.servers)
     }
 
+    /// The maps that it has.
+    pub fn maps(&self) -> impl Iterator<Item = &MapName> {
+        self.maps.keys()
+    }
+
     /// The entries of a map as they are now.
     pub fn map(&self, map: &MapName) -> Option<&BTreeMap<String, String>> {
         self.maps.get(map)
@@ -162,11 +194,14 @@ impl Running {
             && match map {
                 Map::Routes => self.state.routes == wanted.routes,
                 Map::Apps => self.state.app_ids == wanted.app_ids,
+                Map::Ports => Arc::ptr_eq(&self.state.frontends, &wanted.frontends),
             }
     }
 
     fn apply(&mut self, op: &Op) {
         match op {
+            Op::Create { id, backend, .. } => drop(self.state.backends.insert(id.clone(), Arc::clone(backend))),
+            Op::Publish { .. } => (),
             Op::Add { backend, server, .. } => {
                 if let Some(backend) = self.state.backends.get_mut(backend) {
                     Arc::make_mut(backend).servers.push(server.clone());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::certs::Source;
+use crate::model::Dynamic;
 use crate::text::{BindAddr, CryptHash, Word};
 
 /// Everything in haproxy.cfg that does not follow from apps.
@@ -52,6 +53,8 @@ pub struct Settings {
     pub floating: BTreeSet<IpAddr>,
     /// What stands for the certificates that apps name, by the path that they name.
     pub certs: BTreeMap<String, Source>,
+    /// What may appear without a reload.
+    pub dynamic: Dynamic,
 }
 
 impl Settings {

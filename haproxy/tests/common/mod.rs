@@ -95,5 +95,6 @@ pub(crate) fn settings() -> Settings {
         ipv6: true,
         floating: BTreeSet::new(),
         certs: BTreeMap::new(),
+        dynamic: haproxy::model::Dynamic::default(),
     }
 }
