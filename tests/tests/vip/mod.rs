@@ -228,8 +228,9 @@ impl Pair {
         let log = probes.finish();
         assert!(
             log.outage() < BUSY / 2 + log.disturbed * 2,
-            "the old one stays until it hears the new one: {}",
-            told(&log)
+            "the old one stays until it hears the new one: {}\n{}",
+            told(&log),
+            logs(&self.both)
         );
     }
 
