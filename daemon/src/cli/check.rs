@@ -14,7 +14,7 @@ use clap::Args;
 use haproxy::app::Snapshot;
 use haproxy::check::Verdict;
 use haproxy::features::Features;
-use haproxy::preflight::{Running, has_ipv6, preflight};
+use haproxy::preflight::{Running, preflight};
 use haproxy::render::Renderer;
 use ipnet::IpNet;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
@@ -249,7 +249,9 @@ async fn configuration(
     for unbindable in preflight(built.bundle.binds(), &Running::default()) {
         match &unbindable.bind.owner {
             Some(app) => findings.odd(format!("{app}: {unbindable}")),
-            None if built.state.dynamic.has(unbindable.bind.port) => findings.odd(format!("haproxy.dynamic.ports: {unbindable}")),
+            None if built.state.dynamic.has(unbindable.bind.port) => {
+                findings.odd(format!("haproxy.dynamic.ports: {unbindable}"))
+            }
             None => findings.bad(unbindable),
         }
     }

@@ -171,7 +171,12 @@ fn check_applies(running: &mut Running, wanted: &LbState, features: &Features) -
 /// will have: nothing drains before the entries that lead there are changed.
 fn check_order(running: &Running, ops: &[Op]) -> Result<(), TestCaseError> {
     let rank = |op: &Op| match op {
-        Op::Create { .. } | Op::Publish { .. } | Op::Add { .. } | Op::Move { .. } | Op::Weigh { .. } | Op::Let { admin: Admin::Ready, .. } => 0,
+        Op::Create { .. }
+        | Op::Publish { .. }
+        | Op::Add { .. }
+        | Op::Move { .. }
+        | Op::Weigh { .. }
+        | Op::Let { admin: Admin::Ready, .. } => 0,
         Op::Map { .. } | Op::Cert { .. } => 1,
         Op::Let { .. } | Op::Drain { .. } => 2,
     };
@@ -408,7 +413,10 @@ fn a_new_app_like_another_one_needs_no_reload_on_a_dynamic_port() {
     let mut taken = two.clone();
     taken.dynamic.taken.insert(10_002);
     check(&two, &taken, (3, 4), reload(Reason::Dynamic));
-    assert_eq!((two.shared_ports(), own.shared_ports()), (vec![10_000..=10_010], vec![10_000..=10_001, 10_003..=10_010]));
+    assert_eq!(
+        (two.shared_ports(), own.shared_ports()),
+        (vec![10_000..=10_010], vec![10_000..=10_001, 10_003..=10_010])
+    );
     assert_eq!(taken.shared_ports(), own.shared_ports());
 }
 

@@ -17,8 +17,8 @@ use tera::{Context, Tera};
 use crate::bundle::{Bind, Draft, Owner};
 use crate::compile::Reserved;
 use crate::model::{self, Backend, LbState};
-use settings::{Listen, Settings};
 use profile::Profiles;
+use settings::{Listen, Settings};
 use view::{BackendView, FrontendView, HeadView, PortsView, ProfileView, RuleView, StatsView, VhostView};
 
 /// The built-in templates, compiled once.
