@@ -92,7 +92,8 @@ fn an_app_like_another_comes_and_goes_without_a_reload() {
 
         let cost = reloads(&plane, async {
             plane.sim.post_app(&app("/far", 10_100, &[], 1)).unwrap();
-            assert_eq!(answering(&port(10_100), 1).await.len(), 1);
+            let answered = answering(&port(10_100), 1).await.len();
+            assert_eq!(answered, 1, "{}", plane.journal());
         });
         assert_eq!(cost.await, 1, "a port that is not dynamic: {}", plane.journal());
         plane.reproduced().await;

@@ -39,6 +39,8 @@ pub struct Abilities {
     pub ipv6: bool,
     /// HAProxy can make backends.
     pub dynamic: bool,
+    /// HAProxy wants other names for frontends than for backends.
+    pub own_names: bool,
 }
 
 impl Abilities {
@@ -48,6 +50,7 @@ impl Abilities {
             prometheus: features.is_none_or(|features| features.prometheus),
             ipv6: has_ipv6(),
             dynamic: features.is_some_and(Features::dynamic_backends),
+            own_names: features.is_some_and(Features::tells_proxies_apart_by_name),
         }
     }
 }
@@ -111,6 +114,7 @@ pub fn settings(config: &Config, purpose: Purpose, abilities: Abilities) -> Sett
             true => dynamic(&haproxy.dynamic),
             false => model::Dynamic::default(),
         },
+        own_names: abilities.own_names,
     }
 }
 

@@ -102,6 +102,7 @@ impl Renderer {
         }
         for (id, backend) in &state.backends {
             out.owners.own_proxy(id.as_str(), bundle_owner(&backend.owner));
+            out.owners.own_proxy(settings.frontend(id), bundle_owner(&backend.owner));
         }
         out.binds = binds;
         Ok(out)

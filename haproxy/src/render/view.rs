@@ -153,6 +153,7 @@ pub(super) struct FrontendView {
     name: String,
     bind: String,
     mode: String,
+    backend: String,
 }
 
 impl FrontendView {
@@ -171,7 +172,7 @@ impl FrontendView {
                 None => bind.push_str(word),
             }
         }
-        Self { name: id.to_string(), bind, mode: frontend.mode.to_string() }
+        Self { name: settings.frontend(id), bind, mode: frontend.mode.to_string(), backend: id.to_string() }
     }
 
     /// The words of its `bind` line.

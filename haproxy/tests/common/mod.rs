@@ -96,5 +96,6 @@ pub(crate) fn settings() -> Settings {
         floating: BTreeSet::new(),
         certs: BTreeMap::new(),
         dynamic: haproxy::model::Dynamic::default(),
+        own_names: false,
     }
 }
