@@ -36,7 +36,6 @@ newer: ## the configuration, the reloads and the changes again with newer HAProx
 	@dir=$$(tools/debian-haproxy 3.4) || { echo "skipped: the tests with HAProxy 3.4"; exit 0; }; \
 	    export PATH="$$dir:$$PATH" TEST_HAPROXY="$$dir/haproxy" && \
 	    $(CARGO) test -p baton --test golden && \
-	    $(CARGO) test -p haproxy --test reload --test runtime && \
 	    $(CARGO) test -p e2e --test dynamic --test follow --test reload --test 'change_*'
 
 demo: packages ## two load balancers before a simulated Marathon, a narrated minute; as root
