@@ -2,6 +2,7 @@
 //! with an older one.
 
 #![allow(clippy::unwrap_used, reason = "a test; clippy exempts `#[test]` functions only")]
+#![allow(clippy::print_stdout, reason = "says what is skipped")]
 
 mod plane;
 mod scene;
