@@ -3,6 +3,7 @@
 //! Made by `compile`, turned into text by `render`. Everything is ordered, so equal states give
 //! equal text. Holds no opinion and no input: what a label meant is already decided here.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::app::AppId;
+use crate::app::{AppId, same_first};
 use crate::labels::options::{Auth, Balance, Mode};
 use crate::text::{BindAddr, CheckUri, FilePath, Host, PathPrefix, Word};
 
@@ -88,8 +89,20 @@ impl Dynamic {
 }
 
 /// The name of a frontend and backend, e.g. `group_app_10000`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BackendId(Arc<str>);
+
+impl Ord for BackendId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        same_first(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for BackendId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl BackendId {
     /// A name made by [`crate::names::backend`].

@@ -157,8 +157,8 @@ impl Running {
     /// added without an answer; one that nobody knows counts as unwanted.
     pub fn correct(&mut self, seen: &BTreeMap<String, BTreeMap<String, Seen>>, wanted: &LbState) {
         let nothing = BTreeMap::new();
-        for (id, backend) in &mut self.state.backends {
-            let backend = Arc::make_mut(backend);
+        for (id, shared) in &mut self.state.backends {
+            let backend = Arc::make_mut(shared);
             let seen = seen.get(id.as_str()).unwrap_or(&nothing);
             let checked = server::is_checked(backend);
             let leaving = self.leaving.remove(id).unwrap_or_default();
@@ -178,6 +178,11 @@ impl Running {
             }
             if !out.is_empty() {
                 self.leaving.insert(id.clone(), out);
+            }
+            as_listed(&mut backend.servers, planned);
+            // One and the same value, so that the next comparison is quick.
+            if let Some(same) = wanted.backends.get(id).filter(|wanted| ***wanted == *backend) {
+                *shared = Arc::clone(same);
             }
         }
     }
@@ -266,13 +271,18 @@ impl Running {
 /// Makes equal what is no difference in HAProxy, so that the next comparison is quick: the order of
 /// the servers, and what the file does not say.
 fn align(now: &mut Arc<Backend>, wanted: &Arc<Backend>) {
-    let order: BTreeMap<&str, usize> = wanted.servers.iter().map(|s| s.name.as_str()).zip(0..).collect();
     let mut servers = std::mem::take(&mut Arc::make_mut(now).servers);
-    servers.sort_by_key(|server| order.get(server.name.as_str()).copied());
+    as_listed(&mut servers, &wanted.servers);
     *now = match servers == wanted.servers {
         true => Arc::clone(wanted),
         false => Arc::new(Backend { servers, ..Backend::clone(wanted) }),
     };
+}
+
+/// Puts servers into the order of a list.
+fn as_listed(servers: &mut [Server], list: &[Server]) {
+    let order: BTreeMap<&str, usize> = list.iter().map(|s| s.name.as_str()).zip(0..).collect();
+    servers.sort_by_key(|server| order.get(server.name.as_str()).copied());
 }
 
 /// A server as HAProxy shows it.

@@ -273,6 +273,18 @@ proptest! {
     }
 }
 
+#[test]
+fn what_was_read_back_as_wanted_is_the_same_value() {
+    let wanted = state([(1, vec![server(2), server(1)]), (2, vec![server(3)])]);
+    let mut running = Running::loaded(state([(1, vec![server(1)]), (2, vec![server(3)])]));
+    let servers = |backend: &Backend| backend.servers.iter().map(|s| (s.name.clone(), shown(s))).collect();
+    let seen = wanted.backends.iter().map(|(id, backend)| (id.as_str().to_owned(), servers(backend))).collect();
+    running.correct(&seen, &wanted);
+    for (id, backend) in &wanted.backends {
+        assert!(Arc::ptr_eq(&running.state.backends[id], backend), "{id}");
+    }
+}
+
 fn shown(server: &Server) -> Seen {
     Seen { id: server.id, addr: server.addr, weight: server.weight, admin: server.admin, checked: false }
 }
