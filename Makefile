@@ -25,7 +25,7 @@ e2e: ## the tests with a real HAProxy, in network namespaces; as root
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace
 
-newer: ## the configuration and the reloads again with a newer HAProxy; as root
+newer: ## the configuration, the reloads and the changes again with newer HAProxys; as root
 	@tools/need-cargo
 	$(CARGO) build --workspace --bins
 	dir=$$(tools/newer-haproxy) && export PATH="$$dir:$$PATH" TEST_HAPROXY="$$dir/haproxy" && \
@@ -33,6 +33,10 @@ newer: ## the configuration and the reloads again with a newer HAProxy; as root
 	    $(CARGO) test -p haproxy --test reload --test runtime --test labels_haproxy && \
 	    $(CARGO) test -p e2e --test follow --test reload --test families --test 'labels_*' --test 'change_*' \
 	    --test fault_socket --test fault_crash
+	@dir=$$(tools/debian-haproxy 3.4) || { echo "skipped: the tests with HAProxy 3.4"; exit 0; }; \
+	    export PATH="$$dir:$$PATH" TEST_HAPROXY="$$dir/haproxy" && \
+	    $(CARGO) test -p baton --test golden && \
+	    $(CARGO) test -p e2e --test dynamic --test follow --test reload --test 'change_*'
 
 demo: packages ## two load balancers before a simulated Marathon, a narrated minute; as root
 	@tools/need-cargo

@@ -30,7 +30,7 @@ use crate::cli::binary;
 use crate::cli::load::Loader;
 use crate::config::origin::Origin;
 use crate::config::settings::{Abilities, FD_HARD_LIMIT, MASTER_SOCKET, Purpose, hard_stop_covers_tunnels};
-use crate::config::{Config, Manage};
+use crate::config::{Config, Dynamic, Manage};
 use crate::ha::report::VipReport;
 use crate::ha::{self, Ha};
 use crate::privileges::Ambient;
@@ -322,11 +322,14 @@ fn builder(config: &Arc<Config>, features: &Features) -> anyhow::Result<Builder>
             "haproxy.hard_stop_after is shorter than haproxy.timeouts.tunnel: a reload may cut off long connections"
         );
     }
+    if config.haproxy.dynamic != Dynamic::default() && !features.dynamic_backends() {
+        log::warn!("haproxy.dynamic needs HAProxy 3.4, this is {}: every new app takes a reload", features.release);
+    }
     Ok(Builder {
         renderer: Arc::new(Renderer::new()?),
         config: config.clone(),
         purpose: Purpose::Drive,
-        abilities: Abilities { prometheus: features.prometheus, ipv6: haproxy::preflight::has_ipv6() },
+        abilities: Abilities::of(Some(features)),
         default_cert: None,
         certs: None,
     })

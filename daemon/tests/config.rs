@@ -96,6 +96,14 @@ fn mistakes_name_file_key_and_what_is_expected() {
             &["haproxy.stats.auth", "openssl passwd"],
         ),
         (format!("{source}urls = [\"http://a:1\"]\nfile = \"x\"\n"), &["marathon.urls and marathon.file"]),
+        (
+            format!("{source}urls = [\"http://a:1\"]\n[haproxy.dynamic]\nports = \"10100-10000\"\n"),
+            &["haproxy.dynamic.ports", "greater than the last", "\"10000-10999\""],
+        ),
+        (
+            format!("{source}urls = [\"http://a:1\"]\n[haproxy.dynamic]\nports = \"9000-9100\"\n"),
+            &["haproxy.dynamic.ports", "port 9091 of haproxy.app_id", "without it"],
+        ),
         (source.to_owned(), &["no source of apps", "marathon.urls"]),
         ("[marathon]\nurls = [\"http://a:1\"]\n".to_owned(), &["no group", "marathon.groups", "--group"]),
         ("[marathon\n".to_owned(), &["baton.toml"]),

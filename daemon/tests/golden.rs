@@ -23,6 +23,7 @@ use baton::source::marathon::wire::{self, Envelope};
 use baton::source::publish;
 use baton::source::resolve::Resolver;
 use haproxy::app::Snapshot;
+use haproxy::features::Features;
 use haproxy::render::Renderer;
 
 #[test]
@@ -56,7 +57,7 @@ fn every_case_says_what_it_shows() {
 /// The case's differences from what is on disk, none if there are none; with `update` they are
 /// written instead.
 fn differs(case: &Path, update: bool) -> Option<String> {
-    let made = outputs(&build(case));
+    let made = outputs(&build(case, ABILITIES));
     let known = written(case);
     if made == known {
         return None;
@@ -91,7 +92,7 @@ fn first_difference(known: Option<&String>, made: Option<&String>) -> String {
 fn complaint(case: &Path) -> Option<String> {
     let scratch = tempfile::tempdir().unwrap();
     let certs = scratch.path().join("certs");
-    let built = build(case);
+    let built = build(case, abilities());
     // Certificates of operators and apps lie under one root; here it is in the scratch directory.
     let config = built.bundle.config().replace(CERT_ROOT, certs.to_str().unwrap());
     for path in config.split_whitespace().filter(|word| word.starts_with(certs.to_str().unwrap())) {
@@ -110,7 +111,16 @@ fn complaint(case: &Path) -> Option<String> {
     (!clean).then(|| format!("{}: {said}", case.display()))
 }
 
-fn build(case: &Path) -> Built {
+/// Those of the HAProxy at hand.
+fn abilities() -> Abilities {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let found = std::env::split_paths(&path).map(|dir| dir.join("haproxy")).find(|file| file.is_file()).unwrap();
+    let features = runtime.block_on(Features::probe(&found)).unwrap();
+    Abilities { ipv6: false, ..Abilities::of(Some(&features)) }
+}
+
+fn build(case: &Path, abilities: Abilities) -> Built {
     let sources = Sources { file: case.join("baton.toml"), required: true };
     let config = sources.read().unwrap_or_else(|why| panic!("{}: {why}", case.display()));
     config.validate().unwrap_or_else(|why| panic!("{}: {why}", case.display()));
@@ -121,8 +131,7 @@ fn build(case: &Path) -> Built {
         certs: None,
         config: Arc::new(config),
         purpose: Purpose::Standalone,
-        // A case that is about IPv6 says so itself.
-        abilities: Abilities { prometheus: true, ipv6: false },
+        abilities,
     };
     builder.build(&snapshot).unwrap()
 }
@@ -180,3 +189,6 @@ const HOSTS: [(&str, [u8; 4]); 2] = [("agent1", [1, 1, 1, 1]), ("srv4.hw.ca1.mes
 
 /// A self-signed certificate and its key, made for tests and good for nothing else.
 const PEM: &str = include_str!("golden/test-only-site.pem");
+
+/// A case that is about IPv6 says so itself, and one about what is dynamic too.
+const ABILITIES: Abilities = Abilities { prometheus: true, ipv6: false, dynamic: true, own_names: false };

@@ -3,6 +3,7 @@
 //! Written by the daemon's sources, read by `labels` and `compile`. No JSON here and no opinion:
 //! which instance gets traffic is `compile`'s business.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -23,8 +24,26 @@ pub struct Snapshot {
 }
 
 /// An absolute Marathon path id: `/group/app`. Segments hold only `A-Z a-z 0-9 . _ -`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AppId(Arc<str>);
+
+impl Ord for AppId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        same_first(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for AppId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The order of two texts; of one and the same without a look at it, which is what walks over two
+/// maps mostly meet.
+pub(crate) fn same_first(a: &Arc<str>, b: &Arc<str>) -> Ordering {
+    if Arc::ptr_eq(a, b) { Ordering::Equal } else { a.cmp(b) }
+}
 
 impl AppId {
     /// Reads an id; a missing leading slash is added (Marathon ≤ 0.7).

@@ -69,6 +69,16 @@ impl Features {
         self.version >= Version { major: 3, minor: 0, patch: 0 }
     }
 
+    /// Refuses a frontend that has the name of a backend.
+    pub fn tells_proxies_apart_by_name(&self) -> bool {
+        self.version >= Version { major: 3, minor: 3, patch: 0 }
+    }
+
+    /// Makes backends while it runs: `add backend`.
+    pub fn dynamic_backends(&self) -> bool {
+        self.version >= Version { major: 3, minor: 4, patch: 0 }
+    }
+
     /// # Errors
     /// When this HAProxy embeds no Lua.
     pub fn need_lua(&self) -> Result<(), NoLua> {

@@ -3,15 +3,17 @@
 //! Made by `compile`, turned into text by `render`. Everything is ordered, so equal states give
 //! equal text. Holds no opinion and no input: what a label meant is already decided here.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::app::AppId;
+use crate::app::{AppId, same_first};
 use crate::labels::options::{Auth, Balance, Mode};
 use crate::text::{BindAddr, CheckUri, FilePath, Host, PathPrefix, Word};
 
@@ -27,9 +29,32 @@ pub struct LbState {
     pub routes: Arc<BTreeMap<Host, HostTable>>,
     /// What 9091 routes by: of each app the http port with the lowest number.
     pub app_ids: Arc<BTreeMap<AppId, BackendId>>,
+    /// What may appear without a reload.
+    pub dynamic: Dynamic,
 }
 
 impl LbState {
+    /// Whether a listener is none of its own: the one for all dynamic ports serves it.
+    pub(crate) fn shares(&self, frontend: &Frontend) -> bool {
+        self.dynamic.has(frontend.port) && frontend.is_plain()
+    }
+
+    /// The ports of the listener for all dynamic ports: those that nobody has for himself.
+    pub(crate) fn shared_ports(&self) -> Vec<RangeInclusive<u16>> {
+        let own: BTreeSet<u16> = self.frontends.values().filter(|own| !own.is_plain()).map(|own| own.port).collect();
+        let mut ranges: Vec<RangeInclusive<u16>> = Vec::new();
+        for port in self.dynamic.ports.clone().into_iter().flatten() {
+            if !self.dynamic.has(port) || own.contains(&port) {
+                continue;
+            }
+            match ranges.pop() {
+                Some(range) if range.end() + 1 == port => ranges.push(*range.start()..=port),
+                last => ranges.extend(last.into_iter().chain([port..=port])),
+            }
+        }
+        ranges
+    }
+
     /// The state with nothing left of `apps`; for apps whose part HAProxy itself refuses.
     pub fn without(&self, apps: &BTreeSet<AppId>) -> Self {
         let mut rest = self.clone();
@@ -45,9 +70,39 @@ impl LbState {
     }
 }
 
+/// What the operator lets appear without a reload, where HAProxy can do it (3.4).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dynamic {
+    /// Backends with options that another one has: `add backend`.
+    pub backends: bool,
+    /// Service ports that one listener holds, whether somebody wants them or not.
+    pub ports: Option<RangeInclusive<u16>>,
+    /// Those of them that another program on this host has.
+    pub taken: BTreeSet<u16>,
+}
+
+impl Dynamic {
+    /// Whether the port is one of the dynamic ones.
+    pub fn has(&self, port: u16) -> bool {
+        self.ports.as_ref().is_some_and(|ports| ports.contains(&port)) && !self.taken.contains(&port)
+    }
+}
+
 /// The name of a frontend and backend, e.g. `group_app_10000`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BackendId(Arc<str>);
+
+impl Ord for BackendId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        same_first(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for BackendId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl BackendId {
     /// A name made by [`crate::names::backend`].
@@ -91,6 +146,13 @@ pub struct Frontend {
     pub cert: Option<FilePath>,
     /// Further words of the `bind` line.
     pub options: Vec<Word>,
+}
+
+impl Frontend {
+    /// Nothing about it but the port.
+    fn is_plain(&self) -> bool {
+        self.addr == BindAddr::Any && self.cert.is_none() && self.options.is_empty()
+    }
 }
 
 /// One port of one app: options and servers.

@@ -15,7 +15,7 @@ use haproxy::app::Snapshot;
 use haproxy::check::Verdict;
 use haproxy::features::Features;
 use haproxy::master::{Master, Processes};
-use haproxy::preflight::{Running, has_ipv6, preflight};
+use haproxy::preflight::{Running, preflight};
 use haproxy::render::Renderer;
 use ipnet::IpNet;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
@@ -26,7 +26,7 @@ use crate::config::origin::Origin;
 use crate::config::settings::{
     Abilities, DEFAULT_CERT, MASTER_SOCKET, Purpose, hard_stop_covers_tunnels, needs_default_cert,
 };
-use crate::config::{Config, Manage, vrrp};
+use crate::config::{Config, Dynamic, Manage, vrrp};
 use crate::reconcile::build::Builder;
 
 use super::binary;
@@ -206,6 +206,9 @@ async fn configuration(
     running: bool,
     findings: &mut Findings,
 ) {
+    if config.haproxy.dynamic != Dynamic::default() && !features.dynamic_backends() {
+        findings.odd(format!("haproxy.dynamic needs HAProxy 3.4, this is {}", features.release));
+    }
     let attempt = async {
         let scratch = tempfile::tempdir()?;
         let default_cert = match needs_default_cert(config) {
@@ -216,7 +219,7 @@ async fn configuration(
             renderer: Arc::new(Renderer::new()?),
             config: config.clone(),
             purpose: Purpose::Standalone,
-            abilities: Abilities { prometheus: features.prometheus, ipv6: has_ipv6() },
+            abilities: Abilities::of(Some(features)),
             default_cert,
             certs: None,
         };
@@ -249,6 +252,9 @@ async fn configuration(
     for unbindable in preflight(built.bundle.binds(), &others(config).await) {
         match &unbindable.bind.owner {
             Some(app) => findings.odd(format!("{app}: {unbindable}")),
+            None if built.state.dynamic.has(unbindable.bind.port) => {
+                findings.odd(format!("haproxy.dynamic.ports: {unbindable}"))
+            }
             None => findings.bad(unbindable),
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
+use haproxy::features::Features;
 use haproxy::render::Renderer;
 
 use crate::certs::default_certificate;
@@ -54,11 +55,11 @@ pub async fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
         _ => None,
     };
     // Where there is no HAProxy to ask, the one that will run is taken to be a usual one.
-    let prometheus = match binary(&config) {
-        Some(path) => haproxy::features::Features::probe(&path).await.map_or(true, |features| features.prometheus),
-        None => true,
+    let features = match binary(&config) {
+        Some(path) => Features::probe(&path).await.ok(),
+        None => None,
     };
-    let abilities = Abilities { prometheus, ipv6: haproxy::preflight::has_ipv6() };
+    let abilities = Abilities::of(features.as_ref());
     let renderer = Arc::new(Renderer::new()?);
     let builder = Builder { renderer, config, purpose: Purpose::Standalone, abilities, default_cert, certs: None };
     let built = builder.build(&snapshot)?;

@@ -126,7 +126,27 @@ impl Config {
         if self.haproxy.maxconn == Some(0) || self.haproxy.proxy_maxconn == 0 {
             return meaning("haproxy.maxconn and haproxy.proxy_maxconn must be at least 1");
         }
+        self.dynamic_ports_are_free()?;
         vrrp::routers(&self.vrrp)?;
         Ok(())
+    }
+
+    /// Baton's own listeners stay out of the dynamic ports.
+    fn dynamic_ports_are_free(&self) -> Result<(), ConfigError> {
+        let haproxy = &self.haproxy;
+        let Some(ports) = &haproxy.dynamic.ports else { return Ok(()) };
+        let own = [
+            ("haproxy.http", &haproxy.http),
+            ("haproxy.https", &haproxy.https),
+            ("haproxy.app_id", &haproxy.app_id),
+            ("haproxy.stats.listen", &haproxy.stats.listen),
+        ];
+        match own.iter().find(|(_, address)| ports.0.contains(&address.0.port)) {
+            Some((key, address)) => Err(ConfigError::Meaning(format!(
+                "haproxy.dynamic.ports has port {} of {key}: take a range without it",
+                address.0.port
+            ))),
+            None => Ok(()),
+        }
     }
 }

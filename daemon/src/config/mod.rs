@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use scalar::{Address, Certificates, Ipv6, LogLine, Network, StatsAuth, Token};
+use scalar::{Address, Certificates, Ipv6, LogLine, Network, Ports, StatsAuth, Token};
 use time::Time;
 use vrrp::Vrrp;
 
@@ -244,6 +244,8 @@ pub struct Haproxy {
     pub settle: Time,
     /// The least time between two reloads.
     pub min_reload_spacing: Time,
+    /// What may appear without a reload.
+    pub dynamic: Dynamic,
 }
 
 impl Default for Haproxy {
@@ -276,8 +278,19 @@ impl Default for Haproxy {
             cleanup_after: Time::seconds(60),
             settle: Time::millis(10),
             min_reload_spacing: Time::millis(250),
+            dynamic: Dynamic::default(),
         }
     }
+}
+
+/// `[haproxy.dynamic]`: new apps without a reload, with HAProxy 3.4 or newer.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dynamic {
+    /// A new app whose options another one has gets its backend while HAProxy runs.
+    pub backends: bool,
+    /// Service ports that one listener holds, whether an app has them or not.
+    pub ports: Option<Ports>,
 }
 
 /// `haproxy.manage`.

@@ -4,6 +4,7 @@
 //! stands in and what would be accepted.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use haproxy::render::settings::{Line, Listen};
@@ -47,7 +48,7 @@ macro_rules! deserialize {
 }
 pub(super) use deserialize;
 
-deserialize!(Address LogLine Network StatsAuth Token);
+deserialize!(Address LogLine Network Ports StatsAuth Token);
 
 /// One word of a configuration line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +100,21 @@ impl Scalar for Address {
         let addr = BindAddr::parse(addr).map_err(|why| why.to_string())?;
         let port = port.parse().ok().filter(|port| *port != 0).ok_or("the port is not 1 to 65535")?;
         Ok(Self(Listen { addr, port }))
+    }
+}
+
+/// `haproxy.dynamic.ports`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ports(pub RangeInclusive<u16>);
+
+impl Scalar for Ports {
+    const EXPECTED: &'static str = "FIRST-LAST such as \"10000-10999\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let (first, last) = text.split_once('-').ok_or("no dash")?;
+        let port = |text: &str| text.trim().parse().ok().filter(|port| *port != 0);
+        let (first, last) = port(first).zip(port(last)).ok_or("a port is 1 to 65535")?;
+        if first > last { Err("the first is greater than the last".to_owned()) } else { Ok(Self(first..=last)) }
     }
 }
 

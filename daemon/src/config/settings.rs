@@ -3,20 +3,23 @@
 //! Called by the reconcile loop and by `baton render` and `check`, so that all of them mean the
 //! same. Pure: a function of the configuration and of what the HAProxy at hand can do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use haproxy::app::AppId;
 use haproxy::certs::Source;
 use haproxy::compile::{Groups, Policy};
 use haproxy::disk::SERVER_STATE;
+use haproxy::features::Features;
+use haproxy::model;
+use haproxy::preflight::has_ipv6;
 use haproxy::render::reserved;
 use haproxy::render::settings::{Line, Settings, Stats, Timeouts, Tls, Vhosts};
 use haproxy::text::Word;
 
 use super::scalar::Ipv6;
 use super::vrrp::Vrrp;
-use super::{Config, Manage};
+use super::{Config, Dynamic, Manage};
 
 /// What a configuration is rendered for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,22 @@ pub struct Abilities {
     pub prometheus: bool,
     /// The kernel has IPv6.
     pub ipv6: bool,
+    /// HAProxy can make backends.
+    pub dynamic: bool,
+    /// HAProxy wants other names for frontends than for backends.
+    pub own_names: bool,
+}
+
+impl Abilities {
+    /// Those of an HAProxy; where there is none to ask, the one that will run is taken to be a usual one.
+    pub fn of(features: Option<&Features>) -> Self {
+        Self {
+            prometheus: features.is_none_or(|features| features.prometheus),
+            ipv6: has_ipv6(),
+            dynamic: features.is_some_and(Features::dynamic_backends),
+            own_names: features.is_some_and(Features::tells_proxies_apart_by_name),
+        }
+    }
 }
 
 /// The part of haproxy.cfg that no app touches.
@@ -91,6 +110,11 @@ pub fn settings(config: &Config, purpose: Purpose, abilities: Abilities) -> Sett
         },
         floating: config.vrrp.iter().flat_map(Vrrp::floating).collect(),
         certs: BTreeMap::new(),
+        dynamic: match abilities.dynamic {
+            true => dynamic(&haproxy.dynamic),
+            false => model::Dynamic::default(),
+        },
+        own_names: abilities.own_names,
     }
 }
 
@@ -111,12 +135,18 @@ pub fn policy(config: &Config, settings: &Settings) -> Policy {
         invented_ports: (marathon.min_service_port_ip_per_task != 0)
             .then_some(marathon.min_service_port_ip_per_task..=marathon.max_service_port_ip_per_task),
         reserved: reserved(settings),
+        dynamic: settings.dynamic.clone(),
     }
 }
 
 /// Whether the self-signed certificate is needed.
 pub fn needs_default_cert(config: &Config) -> bool {
     config.haproxy.bind_http_https && config.haproxy.certs.0.is_empty()
+}
+
+fn dynamic(config: &Dynamic) -> model::Dynamic {
+    let ports = config.ports.as_ref().map(|ports| ports.0.clone());
+    model::Dynamic { backends: config.backends, ports, taken: BTreeSet::new() }
 }
 
 fn certs(config: &Config) -> Vec<Source> {

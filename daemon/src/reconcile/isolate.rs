@@ -57,10 +57,15 @@ impl Task {
 
     /// Leaves out the apps' listeners that the kernel refuses; false if one is not an app's.
     pub(super) fn leave_out_listeners(&mut self, refused: &[Unbindable], built: &Built) -> bool {
-        if refused.is_empty() || refused.iter().any(|unbindable| unbindable.bind.owner.is_none()) {
+        let is_dynamic =
+            |refused: &Unbindable| refused.bind.owner.is_none() && built.state.dynamic.has(refused.bind.port);
+        if refused.is_empty() || refused.iter().any(|one| one.bind.owner.is_none() && !is_dynamic(one)) {
             return false;
         }
         for unbindable in refused {
+            if is_dynamic(unbindable) {
+                self.left_out.taken(unbindable);
+            }
             let mine = built.state.frontends.iter().filter(|(_, frontend)| {
                 Some(&frontend.owner.app) == unbindable.bind.owner.as_ref() && frontend.port == unbindable.bind.port
             });

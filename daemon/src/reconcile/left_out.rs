@@ -22,6 +22,8 @@ pub(super) struct LeftOut {
     pub(super) apps: Refusals,
     /// What the kernel refuses: the addresses of each listener, one of a family.
     listeners: BTreeMap<BackendId, BTreeMap<Family, Unbindable>>,
+    /// Dynamic ports that the kernel refuses.
+    ports: BTreeMap<u16, Unbindable>,
 }
 
 /// The family of an address.
@@ -38,26 +40,35 @@ impl LeftOut {
         self.listeners.entry(listener).or_default().insert(family, unbindable.clone());
     }
 
+    /// The kernel refused a dynamic port.
+    pub(super) fn taken(&mut self, unbindable: &Unbindable) {
+        self.ports.insert(unbindable.bind.port, unbindable.clone());
+    }
+
     /// Whether a listener is left out: somebody else may let go of its address at any time.
     pub(super) fn has_listeners(&self) -> bool {
-        !self.listeners.is_empty()
+        !self.listeners.is_empty() || !self.ports.is_empty()
     }
 
     /// The addresses that the kernel refused.
     pub(super) fn binds(&self) -> Vec<Bind> {
-        self.listeners.values().flatten().map(|(_, unbindable)| unbindable.bind.clone()).collect()
+        let refused = self.listeners.values().flat_map(BTreeMap::values).chain(self.ports.values());
+        refused.map(|unbindable| unbindable.bind.clone()).collect()
     }
 
     /// Listeners get another try.
     pub(super) fn retry_listeners(&mut self) {
         self.listeners.clear();
+        self.ports.clear();
     }
 
     /// Listeners get another try, but on the addresses that are still refused.
     pub(super) fn retry_listeners_but(&mut self, refused: &[Unbindable]) {
+        let is_refused = |unbindable: &Unbindable| refused.iter().any(|still| still.bind == unbindable.bind);
         for families in self.listeners.values_mut() {
-            families.retain(|_, unbindable| refused.iter().any(|still| still.bind == unbindable.bind));
+            families.retain(|_, unbindable| is_refused(unbindable));
         }
+        self.ports.retain(|_, unbindable| is_refused(unbindable));
         self.listeners.retain(|_, families| !families.is_empty());
     }
 
@@ -69,6 +80,7 @@ impl LeftOut {
         if !apps.is_empty() {
             state = state.without(&apps);
         }
+        state.dynamic.taken.extend(self.ports.keys());
         for (listener, refused) in &self.listeners {
             let Some(mut frontend) = Arc::make_mut(&mut state.frontends).remove(listener) else { continue };
             let both = ipv6 && frontend.addr == BindAddr::Any;
@@ -96,7 +108,8 @@ impl LeftOut {
     /// Names and reasons, for the status.
     pub(super) fn report(&self) -> BTreeMap<String, String> {
         let listeners = self.listeners.iter().map(|(id, refused)| (format!("listener {id}"), said(refused)));
-        self.apps.report().chain(listeners).collect()
+        let ports = self.ports.iter().map(|(port, why)| (format!("dynamic port {port}"), why.to_string()));
+        self.apps.report().chain(listeners).chain(ports).collect()
     }
 }
 

@@ -170,7 +170,18 @@ impl Live {
 
     async fn find(&self, state: LbState, digest: Digest) -> Option<Current> {
         let worker = self.client.worker().await.ok().filter(|worker| worker.digest == Some(digest))?;
-        Some(Current { worker, running: Running::loaded(state), certs: None })
+        Some(self.known(worker, state).await)
+    }
+
+    /// A worker that loaded the file for `state`.
+    async fn known(&self, worker: Worker, state: LbState) -> Current {
+        let asks = state.dynamic.backends;
+        let mut running = Running::loaded(state);
+        if asks && !self.client.makes_backends(&worker).await.unwrap_or(false) {
+            log::warn!("haproxy.dynamic.backends: this HAProxy makes none while it runs; new apps take a reload");
+            running = running.without_profiles();
+        }
+        Current { worker, running, certs: None }
     }
 
     /// A worker that was started with files of ours is known, whoever started it.
@@ -178,7 +189,7 @@ impl Live {
         let Ok(worker) = self.client.worker().await else { return };
         let mut files = self.files.iter().flatten();
         let Some((_, state)) = files.find(|(digest, _)| worker.digest == Some(*digest)) else { return };
-        self.current = Some(Current { worker, running: Running::loaded(state.clone()), certs: None });
+        self.current = Some(self.known(worker, state.clone()).await);
         if let Err(why) = self.read_back(wanted).await {
             log::debug!("read what a new HAProxy runs: {why}");
             self.forget();
@@ -251,7 +262,7 @@ impl Live {
 
     async fn read_back(&mut self, wanted: &LbState) -> Result<(), RuntimeError> {
         let Some(current) = &mut self.current else { return Ok(()) };
-        self.client.read_back(&current.worker).await?.correct(&mut current.running, wanted);
+        self.client.read_back(&current.worker, current.running.maps()).await?.correct(&mut current.running, wanted);
         self.drains.adopt(current.running.leaving(), Instant::now());
         Ok(())
     }

@@ -29,12 +29,14 @@ impl Bind {
     /// The TCP listeners of the words after `bind`: each address of its list has all its options.
     pub(crate) fn read(words: &str) -> impl Iterator<Item = Self> {
         let (list, options) = words.split_once(' ').unwrap_or((words, ""));
-        list.split(',').filter_map(|address| {
-            let (ip, port) = address.rsplit_once(':')?;
+        let ranges = list.split(',').filter_map(|address| {
+            let (ip, ports) = address.rsplit_once(':')?;
             let ip = if ip == "*" { "0.0.0.0" } else { ip.trim_matches(['[', ']']) };
             let addr = BindAddr::from(ip.parse::<IpAddr>().ok()?).with_options(options.split(' '));
-            Some(Self { addr, port: port.parse().ok()?, owner: None })
-        })
+            let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+            Some((addr, first.parse::<u16>().ok()?..=last.parse().ok()?))
+        });
+        ranges.flat_map(|(addr, ports)| ports.map(move |port| Self { addr: addr.clone(), port, owner: None }))
     }
 }
 
@@ -120,10 +122,12 @@ mod tests {
     #[test]
     fn listeners_are_read_back() {
         let config = "frontend a\n  bind *:80\n  bind [fd01::2]:443 ssl crt /a.pem v6only interface eth0 transparent\n\
-                      listen b\n  bind abns@x\n  mode tcp\nlisten c\n  bind *:81,[::]:81 v6only accept-proxy\n";
+                      listen b\n  bind abns@x\n  mode tcp\nlisten c\n  bind *:81,[::]:81 v6only accept-proxy\n\
+                      frontend d\n  bind *:90-91,*:93\n";
         let binds = Bind::read_all(config);
         let shown: Vec<_> = binds.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["0.0.0.0:80", "[fd01::2]:443", "0.0.0.0:81", "[::]:81"]);
+        let ports = ["0.0.0.0:90", "0.0.0.0:91", "0.0.0.0:93"];
+        assert_eq!(shown, [&["0.0.0.0:80", "[fd01::2]:443", "0.0.0.0:81", "[::]:81"][..], &ports].concat());
         assert!(binds[1].addr.v6only && binds[1].addr.transparent);
         assert_eq!(binds[1].addr.device.as_deref(), Some("eth0"));
         let both = BindAddr::of(text::BindAddr::Any, &[], true);

@@ -74,7 +74,7 @@ mod tests {
     fn every_line_is_one_of_the_templates() {
         let templates = concat!(
             include_str!("../render/templates/frontend.tera"),
-            include_str!("../render/templates/backend.tera")
+            include_str!("../render/templates/backend_options.tera")
         );
         let userlist = include_str!("../render/templates/userlist.tera");
         for (start, _) in LINES {

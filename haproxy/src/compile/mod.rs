@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::app::{AppId, Snapshot};
 use crate::issue::Issue;
 use crate::labels::options::{Balance, Mode};
-use crate::model::{Backend, BackendId, LbState, Owner};
+use crate::model::{Backend, BackendId, Dynamic, LbState, Owner};
 use crate::text::BindAddr;
 
 pub use cache::Cache;
@@ -46,6 +46,8 @@ pub struct Policy {
     pub invented_ports: Option<RangeInclusive<u16>>,
     /// Listeners that are not apps': an app that wants one of them goes without its own.
     pub reserved: Vec<Reserved>,
+    /// What may appear without a reload.
+    pub dynamic: Dynamic,
 }
 
 /// Which `HAPROXY_GROUP` values are served.
@@ -101,7 +103,7 @@ fn share(ports: &[&Served], policy: &Policy, issues: &mut Vec<Issue>) -> LbState
     let frontends = Arc::new(listeners::frontends(&ports, &backends, policy, issues));
     let routes = if policy.vhosts { routes::tables(&ports, &backends, issues) } else { BTreeMap::new() };
     let app_ids = Arc::new(first_http_ports(&backends));
-    LbState { frontends, backends, routes: Arc::new(routes), app_ids }
+    LbState { frontends, backends, routes: Arc::new(routes), app_ids, dynamic: policy.dynamic.clone() }
 }
 
 fn backend(port: &ServicePort, policy: &Policy, issues: &mut Vec<Issue>) -> Backend {

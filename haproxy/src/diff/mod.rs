@@ -68,6 +68,8 @@ pub enum Reason {
     Cookie(BackendId),
     /// Id or check of a server that stays, or its id is that of one still on its way out.
     ServerOptions(Place),
+    /// Other ports for apps to come.
+    Dynamic,
     /// Certificates that no list takes, or what lies beside them, such as OCSP responses.
     Certificates,
 }
@@ -86,6 +88,7 @@ impl Reason {
             Self::StaticBalance(_) => "static_balance",
             Self::Cookie(_) => "cookie",
             Self::ServerOptions(_) => "server_options",
+            Self::Dynamic => "dynamic",
             Self::Certificates => "certificates",
         }
     }
@@ -104,6 +107,7 @@ impl fmt::Display for Reason {
             Self::StaticBalance(id) => write!(f, "the balance algorithm of {id} is static"),
             Self::Cookie(id) => write!(f, "{id} is sticky, and this HAProxy takes no cookie at run time"),
             Self::ServerOptions(place) => write!(f, "id or check of server {place} changed"),
+            Self::Dynamic => f.write_str("the listener for dynamic ports changed"),
             Self::Certificates => f.write_str("certificates that HAProxy takes only when it loads"),
         }
     }
@@ -131,6 +135,9 @@ struct Steps {
 
 impl Steps {
     fn collect(&mut self, running: &Running, wanted: &LbState, features: &Features) -> Result<(), Reason> {
+        if running.state.dynamic != wanted.dynamic {
+            return Err(Reason::Dynamic);
+        }
         routing(running, wanted)?;
         for (id, now, backend) in pairs(&running.state.backends, &wanted.backends) {
             let Some(backend) = backend else {
@@ -138,23 +145,42 @@ impl Steps {
                 self.down.extend(all.map(|server| Op::Drain { place: place(id, server) }));
                 continue;
             };
-            let now = now.ok_or_else(|| Reason::NewBackend(id.clone()))?;
+            let Some(now) = now else {
+                self.create(id, running, backend, features)?;
+                continue;
+            };
             let leaving = running.leaving.get(id);
             // One and the same is equal without a look.
             if now == backend && leaving.is_none() {
                 continue;
             }
-            if !view::same_options(id, now, backend) {
+            if !view::same_options(now, backend) {
                 return Err(Reason::BackendOptions(id.clone()));
             }
             self.servers(id, now, leaving, backend, features)?;
         }
-        frontends(&running.state, wanted)?;
-        for map in Map::ALL {
+        frontends(running, wanted)?;
+        for map in Map::all(wanted) {
             if !running.published(map, wanted) {
                 self.map(map, running, wanted, features);
             }
         }
+        Ok(())
+    }
+
+    /// A backend that is not there.
+    fn create(
+        &mut self,
+        id: &BackendId,
+        running: &Running,
+        wanted: &Arc<Backend>,
+        features: &Features,
+    ) -> Result<(), Reason> {
+        let profile = running.profiles.find(wanted).ok_or_else(|| Reason::NewBackend(id.clone()))?;
+        let bare = Arc::new(Backend { servers: Vec::new(), ..Backend::clone(wanted) });
+        self.up.push(Op::Create { id: id.clone(), backend: Arc::clone(&bare), profile });
+        self.servers(id, &bare, None, wanted, features)?;
+        self.up.push(Op::Publish { backend: id.clone() });
         Ok(())
     }
 
@@ -269,12 +295,14 @@ fn routing(running: &Running, wanted: &LbState) -> Result<(), Reason> {
     if wildcards && !running.wildcards { Err(Reason::Wildcards) } else { Ok(()) }
 }
 
-fn frontends(running: &LbState, wanted: &LbState) -> Result<(), Reason> {
-    if Arc::ptr_eq(&running.frontends, &wanted.frontends) {
+fn frontends(running: &Running, wanted: &LbState) -> Result<(), Reason> {
+    if Arc::ptr_eq(&running.state.frontends, &wanted.frontends) {
         return Ok(());
     }
-    for (id, now, frontend) in pairs(&running.frontends, &wanted.frontends) {
+    for (id, now, frontend) in pairs(&running.state.frontends, &wanted.frontends) {
         match (now, frontend) {
+            (None, Some(frontend)) if running.takes(frontend) => (),
+            (Some(now), None) if running.takes(now) => (),
             (None, _) => return Err(Reason::NewFrontend(id.clone())),
             (Some(now), Some(frontend)) if now != frontend => {
                 return Err(Reason::FrontendOptions(id.clone()));

@@ -4,15 +4,30 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::CertChange;
 use crate::bundle::MapName;
-use crate::model::{Admin, BackendId, Server, Weight};
+use crate::model::{Admin, Backend, BackendId, Server, Weight};
 use crate::text::Word;
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
+    /// A backend that HAProxy does not have yet; nothing goes to it before it is published.
+    Create {
+        /// Its name.
+        id: BackendId,
+        /// It, without servers.
+        backend: Arc<Backend>,
+        /// The section of defaults that has its options.
+        profile: String,
+    },
+    /// A backend that was created is ready.
+    Publish {
+        /// Which.
+        backend: BackendId,
+    },
     /// A server that HAProxy does not have yet.
     Add {
         /// Its backend.
@@ -69,10 +84,10 @@ pub enum Op {
 }
 
 impl Op {
-    /// The backend whose servers it is about.
+    /// The backend that it is about, or its servers.
     pub(super) fn backend(&self) -> Option<&BackendId> {
         match self {
-            Self::Add { backend, .. } => Some(backend),
+            Self::Add { backend, .. } | Self::Publish { backend } | Self::Create { id: backend, .. } => Some(backend),
             Self::Move { place, .. } | Self::Weigh { place, .. } | Self::Let { place, .. } | Self::Drain { place } => {
                 Some(&place.backend)
             }
@@ -128,6 +143,8 @@ impl fmt::Display for Place {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Create { id, profile, .. } => write!(f, "add backend {id} from {profile}"),
+            Self::Publish { backend } => write!(f, "publish backend {backend}"),
             Self::Add { backend, server, .. } => write!(f, "add server {backend}/{} at {}", server.name, server.addr),
             Self::Move { place, addr } => write!(f, "move server {place} to {addr}"),
             Self::Weigh { place, weight } => write!(f, "give server {place} weight {}", weight.get()),

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use super::{MapChange, Op, Place};
 use crate::bundle::MapName;
-use crate::model::{Admin, Backend, BackendId, LbState, Owner, Server, Weight};
+use crate::model::{Admin, Backend, BackendId, Frontend, LbState, Owner, Server, Weight};
 use crate::render::maps::Map;
+use crate::render::profile::Profiles;
 use crate::render::server;
 use crate::text::Host;
 
@@ -29,14 +30,30 @@ pub struct Running {
     published: bool,
     /// It was loaded with a lookup for wildcard hosts.
     pub(super) wildcards: bool,
+    /// What it can make backends from.
+    pub(super) profiles: Profiles,
+    /// The ports that the listener for dynamic ones holds.
+    ports: BTreeSet<u16>,
 }
 
 impl Running {
     /// A worker that has just been loaded with the file for `state`.
     pub fn loaded(state: LbState) -> Self {
-        let maps = Map::ALL.into_iter().map(|map| (map.name(), map.entries(&state))).collect();
+        let maps = Map::all(&state).map(|map| (map.name(), map.entries(&state))).collect();
         let wildcards = state.routes.keys().any(Host::is_wildcard);
-        Self { state, leaving: BTreeMap::new(), maps, published: true, wildcards }
+        let profiles = Profiles::of(&state);
+        let ports = state.shared_ports().into_iter().flatten().collect();
+        Self { state, leaving: BTreeMap::new(), maps, published: true, wildcards, profiles, ports }
+    }
+
+    /// It makes no backends, whatever its version says.
+    pub fn without_profiles(self) -> Self {
+        Self { profiles: Profiles::default(), ..self }
+    }
+
+    /// Whether it listens where `frontend`, which its state has not, is to listen.
+    pub(super) fn takes(&self, frontend: &Frontend) -> bool {
+        self.state.shares(frontend) && self.ports.contains(&frontend.port)
     }
 
     /// What it has, servers on their way out not among it.
@@ -64,6 +81,16 @@ impl Running {
             }
         }
         self.state.app_ids.clone_from(&wanted.app_ids);
+        if self.state.dynamic.ports.is_some() && self.state.frontends != wanted.frontends {
+            let mut frontends = BTreeMap::clone(&self.state.frontends);
+            frontends.retain(|id, frontend| !self.state.shares(frontend) || wanted.frontends.contains_key(id));
+            let new = wanted.frontends.iter().filter(|(_, frontend)| self.takes(frontend));
+            frontends.extend(new.map(|(id, frontend)| (id.clone(), frontend.clone())));
+            self.state.frontends = Arc::new(frontends);
+        }
+        if self.state.frontends == wanted.frontends {
+            self.state.frontends = Arc::clone(&wanted.frontends);
+        }
         self.published = true;
     }
 
@@ -116,6 +143,11 @@ impl Running {
         self.state.backends.get(backend).map_or(&[], |backend| &backend.servers)
     }
 
+    /// The maps that it has.
+    pub fn maps(&self) -> impl Iterator<Item = &MapName> {
+        self.maps.keys()
+    }
+
     /// The entries of a map as they are now.
     pub fn map(&self, map: &MapName) -> Option<&BTreeMap<String, String>> {
         self.maps.get(map)
@@ -125,8 +157,8 @@ impl Running {
     /// added without an answer; one that nobody knows counts as unwanted.
     pub fn correct(&mut self, seen: &BTreeMap<String, BTreeMap<String, Seen>>, wanted: &LbState) {
         let nothing = BTreeMap::new();
-        for (id, backend) in &mut self.state.backends {
-            let backend = Arc::make_mut(backend);
+        for (id, shared) in &mut self.state.backends {
+            let backend = Arc::make_mut(shared);
             let seen = seen.get(id.as_str()).unwrap_or(&nothing);
             let checked = server::is_checked(backend);
             let leaving = self.leaving.remove(id).unwrap_or_default();
@@ -147,6 +179,11 @@ impl Running {
             if !out.is_empty() {
                 self.leaving.insert(id.clone(), out);
             }
+            as_listed(&mut backend.servers, planned);
+            // One and the same value, so that the next comparison is quick.
+            if let Some(same) = wanted.backends.get(id).filter(|wanted| ***wanted == *backend) {
+                *shared = Arc::clone(same);
+            }
         }
     }
 
@@ -162,11 +199,14 @@ impl Running {
             && match map {
                 Map::Routes => self.state.routes == wanted.routes,
                 Map::Apps => self.state.app_ids == wanted.app_ids,
+                Map::Ports => Arc::ptr_eq(&self.state.frontends, &wanted.frontends),
             }
     }
 
     fn apply(&mut self, op: &Op) {
         match op {
+            Op::Create { id, backend, .. } => drop(self.state.backends.insert(id.clone(), Arc::clone(backend))),
+            Op::Publish { .. } => (),
             Op::Add { backend, server, .. } => {
                 if let Some(backend) = self.state.backends.get_mut(backend) {
                     Arc::make_mut(backend).servers.push(server.clone());
@@ -231,13 +271,18 @@ impl Running {
 /// Makes equal what is no difference in HAProxy, so that the next comparison is quick: the order of
 /// the servers, and what the file does not say.
 fn align(now: &mut Arc<Backend>, wanted: &Arc<Backend>) {
-    let order: BTreeMap<&str, usize> = wanted.servers.iter().map(|s| s.name.as_str()).zip(0..).collect();
     let mut servers = std::mem::take(&mut Arc::make_mut(now).servers);
-    servers.sort_by_key(|server| order.get(server.name.as_str()).copied());
+    as_listed(&mut servers, &wanted.servers);
     *now = match servers == wanted.servers {
         true => Arc::clone(wanted),
         false => Arc::new(Backend { servers, ..Backend::clone(wanted) }),
     };
+}
+
+/// Puts servers into the order of a list.
+fn as_listed(servers: &mut [Server], list: &[Server]) {
+    let order: BTreeMap<&str, usize> = list.iter().map(|s| s.name.as_str()).zip(0..).collect();
+    servers.sort_by_key(|server| order.get(server.name.as_str()).copied());
 }
 
 /// A server as HAProxy shows it.

@@ -29,7 +29,7 @@ pub fn within(running: &Running, wanted: &LbState, features: &Features) -> LbSta
     }
     // Nothing new leads to a backend that still lacks an option, which may be who is allowed there.
     let is_ready = |id: &BackendId| match (now.backends.get(id), wanted.backends.get(id)) {
-        (Some(has), Some(wanted)) => as_optioned(id, has, wanted),
+        (Some(has), Some(wanted)) => as_optioned(has, wanted),
         _ => false,
     };
     let mut routes = BTreeMap::new();
@@ -43,12 +43,18 @@ pub fn within(running: &Running, wanted: &LbState, features: &Features) -> LbSta
         let backend = if new.is_none_or(is_ready) { new } else { now.app_ids.get(app) };
         app_ids.extend(backend.map(|backend| (app.clone(), backend.clone())));
     }
-    LbState { frontends: Arc::clone(&now.frontends), backends, routes: Arc::new(routes), app_ids: Arc::new(app_ids) }
+    LbState {
+        frontends: Arc::clone(&now.frontends),
+        backends,
+        routes: Arc::new(routes),
+        app_ids: Arc::new(app_ids),
+        dynamic: now.dynamic.clone(),
+    }
 }
 
 /// The options that the backend runs with, and of the servers those that it can have with them.
 fn reachable(running: &Running, id: &BackendId, has: &Backend, wanted: &Backend, features: &Features) -> Backend {
-    if as_optioned(id, has, wanted) && is_free(running, id, has, wanted, features) {
+    if as_optioned(has, wanted) && is_free(running, id, has, wanted, features) {
         return wanted.clone();
     }
     let all = Backend { servers: wanted.servers.clone(), ..has.clone() };
@@ -61,8 +67,8 @@ fn reachable(running: &Running, id: &BackendId, has: &Backend, wanted: &Backend,
     Backend { servers, ..has.clone() }
 }
 
-fn as_optioned(id: &BackendId, has: &Backend, wanted: &Backend) -> bool {
-    has == wanted || view::same_options(id, has, wanted)
+fn as_optioned(has: &Backend, wanted: &Backend) -> bool {
+    has == wanted || view::same_options(has, wanted)
 }
 
 fn is_free(running: &Running, id: &BackendId, has: &Backend, wanted: &Backend, features: &Features) -> bool {

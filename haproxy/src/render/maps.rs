@@ -16,17 +16,22 @@ pub(crate) enum Map {
     Routes,
     /// `‹app id› ‹backend›` for every app that speaks HTTP.
     Apps,
+    /// `‹service port› ‹backend›` for every dynamic port that is in use.
+    Ports,
 }
 
 impl Map {
-    /// All of them.
-    pub(crate) const ALL: [Self; 2] = [Self::Routes, Self::Apps];
+    /// Those that a configuration for `state` names.
+    pub(crate) fn all(state: &LbState) -> impl Iterator<Item = Self> + use<> {
+        [Self::Routes, Self::Apps].into_iter().chain(state.dynamic.ports.is_some().then_some(Self::Ports))
+    }
 
     /// Its file, and how the runtime API calls it.
     pub(crate) fn name(self) -> MapName {
         let name = match self {
             Self::Routes => "routes.map",
             Self::Apps => "apps.map",
+            Self::Ports => "ports.map",
         };
         MapName::parse(name).expect("a built-in name is a map's")
     }
@@ -63,6 +68,11 @@ impl Map {
             Self::Apps => {
                 for (app, backend) in state.app_ids.iter() {
                     entry(app.as_str().to_ascii_lowercase(), backend.as_str());
+                }
+            }
+            Self::Ports => {
+                for (id, frontend) in state.frontends.iter().filter(|(_, frontend)| state.shares(frontend)) {
+                    entry(frontend.port.to_string(), id.as_str());
                 }
             }
         }

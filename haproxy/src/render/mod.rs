@@ -4,6 +4,7 @@
 //! The sections are the Tera templates beside this module, to be read as HAProxy configuration.
 
 pub(crate) mod maps;
+pub(crate) mod profile;
 pub(crate) mod server;
 pub mod settings;
 pub(crate) mod view;
@@ -15,9 +16,10 @@ use tera::{Context, Tera};
 
 use crate::bundle::{Bind, Draft, Owner};
 use crate::compile::Reserved;
-use crate::model::{self, LbState};
+use crate::model::{self, Backend, LbState};
+use profile::Profiles;
 use settings::{Listen, Settings};
-use view::{BackendView, FrontendView, HeadView, RuleView, StatsView, VhostView};
+use view::{BackendView, FrontendView, HeadView, PortsView, ProfileView, RuleView, StatsView, VhostView};
 
 /// The built-in templates, compiled once.
 pub struct Renderer {
@@ -74,7 +76,11 @@ impl Renderer {
         let own = reserved(settings).into_iter().map(|own| Listen { addr: own.addr, port: own.port });
         let mut binds: Vec<_> =
             own.flat_map(|listen| Bind::read(&settings.bind(listen, &[])).collect::<Vec<_>>()).collect();
-        for (id, frontend) in state.frontends.iter() {
+        if let Some(view) = PortsView::new(&state.shared_ports(), settings) {
+            page.section("ports_frontend", &view, None)?;
+            binds.extend(Bind::read(view.bind()));
+        }
+        for (id, frontend) in state.frontends.iter().filter(|(_, frontend)| !state.shares(frontend)) {
             let view = FrontendView::new(id, frontend, settings);
             page.section("frontend", &view, Some(&frontend.owner))?;
             let owner = Some(&frontend.owner.app);
@@ -82,14 +88,21 @@ impl Renderer {
         }
         let https = settings.vhosts.as_ref().map(|vhosts| vhosts.https);
         for (id, backend) in &state.backends {
-            page.section("backend", &BackendView::new(id, backend, https), Some(&backend.owner))?;
+            page.section("backend", &BackendView::new(id.as_str(), backend, https), Some(&backend.owner))?;
+        }
+        // At the end: whatever follows a section of defaults inherits from it.
+        for (name, backend) in Profiles::of(state).iter() {
+            let bare = Backend { servers: Vec::new(), ..backend.clone() };
+            let view = ProfileView::new(&head, BackendView::new(&name, &bare, https));
+            page.section("profile", &view, Some(&backend.owner))?;
         }
         let mut out = page.out;
-        for map in maps::Map::ALL {
+        for map in maps::Map::all(state) {
             out.maps.insert(map.name(), map.text(state));
         }
         for (id, backend) in &state.backends {
             out.owners.own_proxy(id.as_str(), bundle_owner(&backend.owner));
+            out.owners.own_proxy(settings.frontend(id), bundle_owner(&backend.owner));
         }
         out.binds = binds;
         Ok(out)
@@ -148,9 +161,10 @@ fn rules(state: &LbState) -> Vec<RuleView> {
         .collect()
 }
 
-const TEMPLATES: [(&str, &str); 10] = [
+const TEMPLATES: [(&str, &str); 14] = [
     ("global", include_str!("templates/global.tera")),
     ("defaults", include_str!("templates/defaults.tera")),
+    ("defaults_options", include_str!("templates/defaults_options.tera")),
     ("stats", include_str!("templates/stats.tera")),
     ("userlist", include_str!("templates/userlist.tera")),
     ("appid_frontend", include_str!("templates/appid_frontend.tera")),
@@ -158,5 +172,8 @@ const TEMPLATES: [(&str, &str); 10] = [
     ("http_frontend", include_str!("templates/http_frontend.tera")),
     ("https_frontend", include_str!("templates/https_frontend.tera")),
     ("frontend", include_str!("templates/frontend.tera")),
+    ("ports_frontend", include_str!("templates/ports_frontend.tera")),
     ("backend", include_str!("templates/backend.tera")),
+    ("backend_options", include_str!("templates/backend_options.tera")),
+    ("profile", include_str!("templates/profile.tera")),
 ];

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::certs::Source;
+use crate::model::{BackendId, Dynamic};
 use crate::text::{BindAddr, CryptHash, Word};
 
 /// Everything in haproxy.cfg that does not follow from apps.
@@ -52,9 +53,18 @@ pub struct Settings {
     pub floating: BTreeSet<IpAddr>,
     /// What stands for the certificates that apps name, by the path that they name.
     pub certs: BTreeMap<String, Source>,
+    /// What may appear without a reload.
+    pub dynamic: Dynamic,
+    /// A frontend may not have the name of its backend (HAProxy 3.3): it ends in `_in`.
+    pub own_names: bool,
 }
 
 impl Settings {
+    /// The name of the frontend that leads to this backend.
+    pub(super) fn frontend(&self, backend: &BackendId) -> String {
+        format!("{backend}{}", if self.own_names { "_in" } else { "" })
+    }
+
     /// The words for a certificate that an app names.
     pub(super) fn cert(&self, path: &str) -> String {
         self.certs.get(path).map_or_else(|| format!("crt {path}"), Source::to_string)

@@ -3,6 +3,8 @@
 //! Made by `render` section by section and thrown away. All text here comes from types that cannot
 //! hold a blank or a newline, so the templates escape nothing.
 
+use std::ops::RangeInclusive;
+
 use serde::Serialize;
 
 use crate::model::{Backend, BackendId, Frontend, HostTable};
@@ -151,6 +153,7 @@ pub(super) struct FrontendView {
     name: String,
     bind: String,
     mode: String,
+    backend: String,
 }
 
 impl FrontendView {
@@ -169,7 +172,7 @@ impl FrontendView {
                 None => bind.push_str(word),
             }
         }
-        Self { name: id.to_string(), bind, mode: frontend.mode.to_string() }
+        Self { name: settings.frontend(id), bind, mode: frontend.mode.to_string(), backend: id.to_string() }
     }
 
     /// The words of its `bind` line.
@@ -179,7 +182,7 @@ impl FrontendView {
 }
 
 /// A backend.
-#[derive(PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct BackendView {
     name: String,
     mode: String,
@@ -197,19 +200,19 @@ pub(super) struct BackendView {
     servers: Vec<String>,
 }
 
-#[derive(PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct RedirectRootView {
     location: String,
     hosts: Vec<String>,
 }
 
-#[derive(PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct ProxypassView {
     host: Option<String>,
     regex: String,
 }
 
-#[derive(PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct RevproxyView {
     origin: String,
     prefix: String,
@@ -217,7 +220,7 @@ struct RevproxyView {
     path: String,
 }
 
-#[derive(PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct HttpCheckView {
     uri: String,
     timeout: u64,
@@ -225,9 +228,9 @@ struct HttpCheckView {
 
 impl BackendView {
     /// `https` is the TLS listener that redirects go to.
-    pub(super) fn new(id: &BackendId, backend: &Backend, https: Option<Listen>) -> Self {
+    pub(super) fn new(name: &str, backend: &Backend, https: Option<Listen>) -> Self {
         Self {
-            name: id.to_string(),
+            name: name.to_owned(),
             mode: backend.mode.to_string(),
             balance: backend.balance.to_string(),
             network_allowed: backend.network_allowed.iter().map(ToString::to_string).collect(),
@@ -252,17 +255,62 @@ impl BackendView {
             servers: backend.servers.iter().map(|server| server::line(backend, server)).collect(),
         }
     }
+
+    /// Without name and servers: what two backends can have in common.
+    pub(super) fn options(backend: &Backend) -> Self {
+        // Any listener will do: it shows whether there is a redirect.
+        let https = Some(Listen { addr: BindAddr::Any, port: 443 });
+        Self::new("", &Backend { servers: Vec::new(), ..backend.clone() }, https)
+    }
+}
+
+/// The listener for all dynamic ports.
+#[derive(Serialize)]
+pub(super) struct PortsView {
+    bind: String,
+}
+
+impl PortsView {
+    /// None where there is no port left.
+    pub(super) fn new(ports: &[RangeInclusive<u16>], settings: &Settings) -> Option<Self> {
+        let list = |address: &str| {
+            let ranges = ports.iter().map(|range| match (range.start(), range.end()) {
+                (first, last) if first == last => format!("{address}:{first}"),
+                (first, last) => format!("{address}:{first}-{last}"),
+            });
+            ranges.collect::<Vec<_>>().join(",")
+        };
+        let bind = match settings.ipv6 {
+            true => format!("{},{} v6only", list("*"), list("[::]")),
+            false => list("*"),
+        };
+        (!ports.is_empty()).then_some(Self { bind })
+    }
+
+    /// The words of its `bind` line.
+    pub(super) fn bind(&self) -> &str {
+        &self.bind
+    }
+}
+
+/// The options of a backend once more, for backends that are made at run time.
+#[derive(Serialize)]
+pub(super) struct ProfileView<'a> {
+    #[serde(flatten)]
+    head: &'a HeadView,
+    #[serde(flatten)]
+    backend: BackendView,
+}
+
+impl<'a> ProfileView<'a> {
+    pub(super) fn new(head: &'a HeadView, backend: BackendView) -> Self {
+        Self { head, backend }
+    }
 }
 
 /// Whether two backends of one name differ, as text, in nothing but their servers.
-pub(crate) fn same_options(id: &BackendId, a: &Backend, b: &Backend) -> bool {
-    // Any listener will do: it shows whether there is a redirect.
-    let https = Some(Listen { addr: BindAddr::Any, port: 443 });
-    let view = |backend: &Backend| {
-        let bare = Backend { servers: Vec::new(), ..backend.clone() };
-        BackendView::new(id, &bare, https)
-    };
-    a.auth == b.auth && server::shared(a) == server::shared(b) && view(a) == view(b)
+pub(crate) fn same_options(a: &Backend, b: &Backend) -> bool {
+    a.auth == b.auth && server::shared(a) == server::shared(b) && BackendView::options(a) == BackendView::options(b)
 }
 
 fn redirect_root(path: &PathPrefix, hosts: &[Host]) -> RedirectRootView {

@@ -76,6 +76,11 @@ impl Command {
         Self::new("show info".to_owned(), Expect::Data)
     }
 
+    /// Whether backends can be made: what is missing is asked for only by those that can.
+    pub(super) fn make_backend() -> Self {
+        Self::new("add backend".to_owned(), Expect::Words("Require backend name."))
+    }
+
     pub(super) fn show_servers() -> Self {
         Self::new("show servers state".to_owned(), Expect::Data)
     }
@@ -138,6 +143,13 @@ impl Command {
 /// The commands of an operation; none for a map's replacement, which takes an answer on its way.
 pub(super) fn of(op: &Op) -> Vec<Command> {
     match op {
+        Op::Create { id, profile, .. } => {
+            let line = format!("add backend {id} from {profile}");
+            vec![Command::new(line, Expect::Words("New backend registered."))]
+        }
+        Op::Publish { backend } => {
+            vec![Command::new(format!("publish backend {backend}"), Expect::Words("Backend published."))]
+        }
         Op::Add { backend, server, words, checked } => {
             let place = Place { backend: backend.clone(), server: server.name.clone() };
             let add = Command::new(format!("add server {backend}/{words}"), Expect::Words("New server registered."));

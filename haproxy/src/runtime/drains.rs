@@ -56,7 +56,8 @@ impl Drains {
             match op {
                 Op::Drain { place } => self.begin(place.clone(), now),
                 Op::Let { place, .. } => drop(self.leaving.remove(place)),
-                Op::Add { .. } | Op::Move { .. } | Op::Weigh { .. } | Op::Map { .. } | Op::Cert { .. } => (),
+                Op::Create { .. } | Op::Publish { .. } | Op::Add { .. } => (),
+                Op::Move { .. } | Op::Weigh { .. } | Op::Map { .. } | Op::Cert { .. } => (),
             }
         }
         self.settle();

@@ -56,7 +56,6 @@ use crate::bundle::{Digest, MapName};
 use crate::diff::{MapChange, Op, Place, Running};
 use crate::master::{Info, Master};
 use crate::model::{BackendId, LbState};
-use crate::render::maps::Map;
 
 use command::Command;
 use connection::{Connection, Pipeline};
@@ -181,12 +180,30 @@ impl Client {
         self.bounded(batches.len() * 4, remove).await
     }
 
-    /// All servers and all map entries, as they are.
+    /// Whether the worker can make backends (HAProxy 3.4).
     ///
     /// # Errors
     /// See [`RuntimeError`].
-    pub async fn read_back(&self, worker: &Worker) -> Result<ReadBack, RuntimeError> {
-        let maps = Map::ALL.map(Map::name);
+    pub async fn makes_backends(&self, worker: &Worker) -> Result<bool, RuntimeError> {
+        let ask = async {
+            let (mut connection, _) = self.open(Some(worker)).await?;
+            let command = Command::make_backend();
+            let replies = connection.ask(std::slice::from_ref(&command)).await?;
+            Ok(replies.iter().all(|reply| command.accepts(reply)))
+        };
+        self.bounded(1, ask).await
+    }
+
+    /// All servers and all entries of `maps`, as they are.
+    ///
+    /// # Errors
+    /// See [`RuntimeError`].
+    pub async fn read_back(
+        &self,
+        worker: &Worker,
+        maps: impl Iterator<Item = &MapName>,
+    ) -> Result<ReadBack, RuntimeError> {
+        let maps: Vec<MapName> = maps.cloned().collect();
         let read = async {
             let (mut connection, _) = self.open(Some(worker)).await?;
             let mut commands = vec![Command::show_servers()];

@@ -95,5 +95,7 @@ pub(crate) fn settings() -> Settings {
         ipv6: true,
         floating: BTreeSet::new(),
         certs: BTreeMap::new(),
+        dynamic: haproxy::model::Dynamic::default(),
+        own_names: false,
     }
 }

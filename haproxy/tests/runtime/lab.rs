@@ -180,7 +180,7 @@ impl Lab {
 
     /// Reads back, and what differs from what is wanted.
     pub(crate) async fn verified(&mut self) -> Plan {
-        let read = self.client.read_back(&self.worker).await.unwrap();
+        let read = self.client.read_back(&self.worker, self.running.maps()).await.unwrap();
         read.correct(&mut self.running, &self.wanted);
         self.drains.adopt(self.running.leaving(), Instant::now());
         self.plan()

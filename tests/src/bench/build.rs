@@ -64,7 +64,7 @@ pub fn builder(default_cert: &str) -> anyhow::Result<Builder> {
         renderer: Arc::new(Renderer::new()?),
         config: Arc::new(config),
         purpose: Purpose::Drive,
-        abilities: Abilities { prometheus: true, ipv6: true },
+        abilities: Abilities { prometheus: true, ipv6: true, dynamic: false, own_names: false },
         default_cert: Some(Arc::from(default_cert)),
         certs: None,
     })

@@ -97,7 +97,7 @@ fn builder() -> Builder {
         renderer: Arc::new(Renderer::new().unwrap()),
         config: Arc::new(config),
         purpose: Purpose::Standalone,
-        abilities: Abilities { prometheus: false, ipv6: false },
+        abilities: Abilities { prometheus: false, ipv6: false, dynamic: false, own_names: false },
         default_cert: Some(Arc::from("")),
         certs: None,
     }

@@ -191,4 +191,4 @@ impl Keepalived {
 /// Of the child that speaks VRRP, its parent, and the children that we do not have.
 const PID_FILES: [&str; 4] = ["vrrp.pid", "parent.pid", "checkers.pid", "bfd.pid"];
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
