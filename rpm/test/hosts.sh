@@ -25,6 +25,8 @@ hosts_base() {
     [ -e "$KEY" ] || ssh-keygen -q -t ed25519 -N '' -f "$KEY"
     install -d -m700 "$ROOT/root/.ssh"
     install -m600 "$KEY.pub" "$ROOT/root/.ssh/authorized_keys"
+    # EL's /lib is /usr/lib; Debian 11's need not be.
+    [ -e "$ROOT/usr/lib/systemd/systemd-sysctl" ] || ln -s /lib/systemd/systemd-sysctl "$ROOT/usr/lib/systemd/systemd-sysctl"
     echo 'UseDNS no' >>"$ROOT/etc/ssh/sshd_config"
     : >"$ROOT/etc/resolv.conf"
     : >"$ROOT/etc/machine-id"
