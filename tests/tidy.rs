@@ -18,7 +18,7 @@ fn files(extensions: &[&str]) -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy();
             if path.is_dir() && !path.is_symlink() {
-                if !["target", ".git", "dist"].contains(&&*name) {
+                if !["target", ".git", "build", "dist"].contains(&&*name) {
                     walk(&path, found);
                 }
             } else {

@@ -7,9 +7,9 @@ dist=$(realpath "$1")
 again=$(mktemp -d)
 trap 'rm -rf "$again"' EXIT
 # The tools and the sources are the same; everything compiled is made anew.
-mkdir -p "$again/work"
-cp -r "$root/build/rpm/haproxy" "$root/build/rpm/venv" "$again/work/"
-RPM_WORK=$again/work "$root/rpm/build.sh" "$again/dist"
+mkdir -p "$again/build"
+cp -r "$root/build/rpm/haproxy" "$root/build/rpm/venv" "$again/build/"
+RPM_WORK=$again/build "$root/rpm/build.sh" "$again/dist"
 bad=0
 for rpm in "$dist"/x86_64/*.rpm; do
     name=$(basename "$rpm")
