@@ -69,7 +69,7 @@ outside_marathon() {
  "container": {"type": "DOCKER", "docker": {"image": "web", "network": "BRIDGE",
   "portMappings": [{"containerPort": 80, "hostPort": 0, "servicePort": 10001, "protocol": "tcp"}]}}}
 APP
-    ip netns exec $BRIDGE "$here/../../target/debug/marathon-sim" --listen $NET.254:8080 --agent $NET.254=$NET.254 --load "$LAB/app.json" \
+    ip netns exec $BRIDGE "${CARGO_TARGET_DIR:-$here/../../target}/debug/marathon-sim" --listen $NET.254:8080 --agent $NET.254=$NET.254 --load "$LAB/app.json" \
         >"$LAB/marathon.log" 2>&1 &
     MARATHON=$!
 }
