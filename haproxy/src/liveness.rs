@@ -165,3 +165,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// From one attempt to connect to the next.
 const RETRY: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_lives_also_where_its_start_cannot_be_read() {
+        let me = std::process::id();
+        assert!(lives(me, start_time(me)));
+        assert!(!lives(me, Some(0)), "another process with the same number");
+        assert!(lives(me, None));
+        assert!(lives(std::os::unix::process::parent_id(), None));
+        assert!(!lives(u32::MAX, None));
+        assert!(!lives(0x7fff_fff0, None), "more than any kernel gives");
+    }
+}
