@@ -228,7 +228,7 @@ impl Operator {
     /// Reads the configuration again, applies what can be applied, names what needs a restart, and
     /// has the apps fetched.
     async fn reload(&mut self) -> Result<Vec<String>, String> {
-        let loaded = self.loader.load().map_err(|why| why.to_string())?;
+        let loaded = self.loader.load().map_err(|why| format!("{:#}", anyhow::Error::new(why)))?;
         let new = loaded.config;
         let fixed = new.needs_restart(&self.config);
         logging::set_level(new.log.level);

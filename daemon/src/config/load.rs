@@ -29,7 +29,7 @@ impl Default for Sources {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file that should be there is not.
-    #[error("read {path}: {source}")]
+    #[error("read {path}")]
     Read {
         /// The file or directory.
         path: PathBuf,
