@@ -159,8 +159,8 @@ fn one_app_with_wrong_types_costs_only_itself() {
         sim.fault(Order::of(Fault::WrongTypes { app: Some("/bad".to_owned()) }));
         sim.put_app("/web", &json!({"instances": 2})).unwrap();
         assert_eq!(answering("http://127.0.0.1:10001/", 2).await.len(), 2);
-        // The list comes with the deployment's own events, beside what was fetched for /web alone. Asked
-        // for by itself, /bad is as it should be again.
+        // A list beside what was fetched for /web alone. Asked for by itself, /bad is as it should be again.
+        baton.signal(Signal::SIGHUP).unwrap();
         baton.until("told", |_| baton.log().contains("/bad: the app cannot be read")).await.unwrap();
         assert_eq!(answering("http://127.0.0.1:10002/", 1).await.len(), 1);
     });
