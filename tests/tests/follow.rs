@@ -10,7 +10,7 @@ use e2e::lab::client::{get, get_until};
 use e2e::sim::{Fault, Loss, Order, Personality};
 use nix::sys::signal::Signal;
 use scene::{Scene, answering, app, scene};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn traffic_follows_an_app_from_deployment_to_deletion() {
@@ -156,12 +156,15 @@ fn one_app_with_wrong_types_costs_only_itself() {
         sim.post_app(&app("/web", 10_001, &[], 1)).unwrap();
         assert_eq!(answering("http://127.0.0.1:10001/", 1).await.len(), 1);
         assert_eq!(answering("http://127.0.0.1:10002/", 1).await.len(), 1);
-        sim.fault(Order::of(Fault::WrongTypes { app: Some("/bad".to_owned()) }));
+        // In the list, and where it is asked for by itself.
+        let wrong = Order::of(Fault::WrongTypes { app: Some("/bad".to_owned()) });
+        sim.fault(wrong.clone());
+        sim.fault(Order { path: Some("/v2/apps/bad".to_owned()), ..wrong });
         sim.put_app("/web", &json!({"instances": 2})).unwrap();
         assert_eq!(answering("http://127.0.0.1:10001/", 2).await.len(), 2);
-        // A list beside what was fetched for /web alone. Asked for by itself, /bad is as it should be again.
-        baton.signal(Signal::SIGHUP).unwrap();
-        baton.until("told", |_| baton.log().contains("/bad: the app cannot be read")).await.unwrap();
+        let told = |status: &Value| status["issues"][0]["app"] == "/bad";
+        baton.until("told", told).await.unwrap();
+        assert!(baton.log().contains("/bad: the app cannot be read"), "{}", baton.log());
         assert_eq!(answering("http://127.0.0.1:10002/", 1).await.len(), 1);
     });
 }
