@@ -30,11 +30,13 @@ step() {
 
 toolchain() {
     [ -x "$work/venv/bin/cargo-zigbuild" ] || { python3 -m venv "$work/venv" && "$work/venv/bin/pip" -q install -r "$root/rpm/requirements.txt"; }
-    local tool args
+    # The program itself: starting Python for each of a thousand files takes longer than most of them.
+    local tool args zig
+    zig=$(echo "$work"/venv/lib/python3*/site-packages/ziglang/zig)
     for tool in cc ar ranlib; do
         args=$tool
         [ $tool != cc ] || args='cc -target x86_64-linux-gnu.2.17'
-        printf '#!/bin/sh\nexec %s/venv/bin/python -m ziglang %s "$@"\n' "$work" "$args" >"$work/bin/z$tool"
+        printf '#!/bin/sh\nexec %s %s "$@"\n' "$zig" "$args" >"$work/bin/z$tool"
         chmod +x "$work/bin/z$tool"
     done
     # The C library's stubs are made once; two compilers at the same time would both make them.

@@ -19,16 +19,13 @@ pub fn backend(app: &AppId, port: u16) -> String {
 /// The name of a server: `‹host›_‹ip›_‹port›`, the address once where both are the same, and
 /// every character outside `A-Z a-z 0-9 -` as `_`.
 pub fn server(host: &str, addr: IpAddr, port: u16) -> String {
-    let addr = addr.to_string();
-    let mut name = String::with_capacity(host.len() + addr.len() + 7);
-    if host != addr {
-        name.push_str(host);
-        name.push('_');
-    }
-    name.push_str(&addr);
-    name.push('_');
-    name.push_str(&port.to_string());
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+    let (addr, port) = (addr.to_string(), port.to_string());
+    let [before, joint] = if host == addr { ["", ""] } else { [host, "_"] };
+    let parts = [before, joint, &addr, "_", &port];
+    let mut name = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    let legal = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    name.extend(parts.iter().flat_map(|part| part.chars()).map(legal));
+    name
 }
 
 /// The value of a sticky cookie for a server: ten hex digits.

@@ -5,35 +5,28 @@
 //! IPv6 half of `*`: what is served without IPv6 is served with it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use crate::bundle::BindAddr;
 use crate::issue::Issue;
-use crate::model::{Backend, BackendId, Frontend, Owner};
+use crate::model::{BackendId, Frontend, Owner};
 use crate::text;
 
+use super::Policy;
+use super::cache::Served;
 use super::ports::ServicePort;
-use super::{Policy, owns};
 
 /// A frontend for each port that gets its listener.
-pub(super) fn frontends(
-    ports: &[&ServicePort],
-    backends: &BTreeMap<BackendId, Arc<Backend>>,
-    policy: &Policy,
-    issues: &mut Vec<Issue>,
-) -> BTreeMap<BackendId, Frontend> {
+pub(super) fn frontends(ports: &[&Served], policy: &Policy, issues: &mut Vec<Issue>) -> BTreeMap<BackendId, Frontend> {
     let mut taken = Taken::new();
     for reserved in &policy.reserved {
         let addrs = BindAddr::of(reserved.addr, &[], policy.ipv6);
-        let held = addrs.into_iter().map(|addr| (addr, reserved.what.to_owned()));
+        let held = addrs.into_iter().map(|addr| (addr, Holder::Ourselves(reserved.what)));
         taken.entry(reserved.port).or_default().extend(held);
     }
     let mut frontends = BTreeMap::new();
-    for port in ports {
-        let Some(backend) = backends.get(&port.backend).filter(|backend| owns(port, Some(backend))) else {
-            continue;
-        };
+    for Served { port, backend, .. } in ports {
         let options = &port.options;
         let listeners = taken.entry(port.port).or_default();
         let wanted = BindAddr::of(options.bind_addr, &options.bind_options, false);
@@ -48,8 +41,7 @@ pub(super) fn frontends(
             ));
             continue;
         }
-        let holder = format!("{} (port {})", port.app.id, port.index);
-        listeners.extend(wanted.into_iter().map(|addr| (addr, holder.clone())));
+        listeners.extend(wanted.into_iter().map(|addr| (addr, Holder::App(port))));
         frontends.insert(
             port.backend.clone(),
             Frontend {
@@ -71,15 +63,32 @@ pub(super) fn frontends(
 }
 
 /// Who has which addresses of a port.
-type Taken = BTreeMap<u16, Vec<(BindAddr, String)>>;
+type Taken<'a> = BTreeMap<u16, Vec<(BindAddr, Holder<'a>)>>;
+
+/// Who has an address.
+#[derive(Clone, Copy)]
+enum Holder<'a> {
+    /// The load balancer itself, for this.
+    Ourselves(&'static str),
+    App(&'a ServicePort),
+}
+
+impl fmt::Display for Holder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ourselves(what) => f.write_str(what),
+            Self::App(port) => write!(f, "{} (port {})", port.app.id, port.index),
+        }
+    }
+}
 
 /// Who has an address that would meet `wanted`.
-fn met<'a>(listeners: &'a [(BindAddr, String)], wanted: &BindAddr) -> Option<&'a str> {
-    listeners.iter().find(|(held, _)| held.meets(wanted)).map(|(_, holder)| holder.as_str())
+fn met<'a>(listeners: &[(BindAddr, Holder<'a>)], wanted: &BindAddr) -> Option<Holder<'a>> {
+    listeners.iter().find(|(held, _)| held.meets(wanted)).map(|(_, holder)| *holder)
 }
 
 /// Leaves a listener on every address with IPv4 alone, if somebody has an IPv6 address of its port.
-fn keep_off(frontend: &mut Frontend, taken: &Taken, issues: &mut Vec<Issue>) {
+fn keep_off(frontend: &mut Frontend, taken: &Taken<'_>, issues: &mut Vec<Issue>) {
     let listeners = taken.get(&frontend.port).map(Vec::as_slice).unwrap_or_default();
     let addrs = BindAddr::of(frontend.addr, &frontend.options, true);
     let six = addrs.iter().filter(|addr| addr.ip.is_ipv6());

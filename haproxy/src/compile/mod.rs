@@ -13,6 +13,7 @@ mod routes;
 mod servers;
 
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -93,15 +94,18 @@ pub fn compile(snapshot: &Snapshot, policy: &Policy) -> (LbState, Vec<Issue>) {
 /// What becomes of the ports of all apps, in order, where apps share something: names, listeners, hosts.
 fn share(ports: &[&Served], policy: &Policy, issues: &mut Vec<Issue>) -> LbState {
     let mut backends: BTreeMap<BackendId, Arc<Backend>> = BTreeMap::new();
-    for Served { port, backend, .. } in ports {
-        match backends.get(&port.backend) {
-            Some(other) => issues.push(same_name(port, &other.owner)),
-            None => drop(backends.insert(port.backend.clone(), Arc::clone(backend))),
+    let mut owners = Vec::with_capacity(ports.len());
+    for served in ports {
+        match backends.entry(served.port.backend.clone()) {
+            Entry::Occupied(other) => issues.push(same_name(&served.port, &other.get().owner)),
+            Entry::Vacant(free) => {
+                free.insert(Arc::clone(&served.backend));
+                owners.push(*served);
+            }
         }
     }
-    let ports: Vec<_> = ports.iter().map(|served| &served.port).collect();
-    let frontends = Arc::new(listeners::frontends(&ports, &backends, policy, issues));
-    let routes = if policy.vhosts { routes::tables(&ports, &backends, issues) } else { BTreeMap::new() };
+    let frontends = Arc::new(listeners::frontends(&owners, policy, issues));
+    let routes = if policy.vhosts { routes::tables(&owners, issues) } else { BTreeMap::new() };
     let app_ids = Arc::new(first_http_ports(&backends));
     LbState { frontends, backends, routes: Arc::new(routes), app_ids, dynamic: policy.dynamic.clone() }
 }

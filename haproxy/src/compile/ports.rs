@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::app::{App, AppId, Networking};
+use crate::app::{App, AppId, Networking, Port};
 use crate::issue::Issue;
 use crate::labels;
 use crate::labels::options::PortOptions;
@@ -83,12 +83,16 @@ pub(super) fn served(
 
 /// The service ports that an app says it has, by index, 0 counting as none.
 pub(super) fn given(app: &App) -> Vec<Option<u16>> {
-    app.ports.iter().map(|port| port.service_port.filter(|p| *p != 0)).collect()
+    app.ports.iter().map(number).collect()
+}
+
+fn number(port: &Port) -> Option<u16> {
+    port.service_port.filter(|number| *number != 0)
 }
 
 /// The task ports for which an app needs service ports invented: those of its first task.
 pub(super) fn asks(app: &App) -> Option<&[Option<u16>]> {
-    let asks = app.networking == Networking::Container && given(app).iter().all(Option::is_none);
+    let asks = app.networking == Networking::Container && app.ports.iter().all(|port| number(port).is_none());
     app.instances.first().filter(|_| asks).map(|first| first.ports.as_slice())
 }
 

@@ -8,34 +8,29 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::app::AppId;
 use crate::issue::Issue;
 use crate::labels::options::{Mode, Paths};
-use crate::model::{Backend, BackendId, HostTable, Route};
+use crate::model::{HostTable, Route};
 use crate::text::{Host, PathPrefix};
 
-use super::owns;
+use super::cache::Served;
 use super::ports::ServicePort;
 
 /// The table of every host that somebody claims.
-pub(super) fn tables(
-    ports: &[&ServicePort],
-    backends: &BTreeMap<BackendId, Arc<Backend>>,
-    issues: &mut Vec<Issue>,
-) -> BTreeMap<Host, HostTable> {
-    let claims = claims(ports, backends, issues);
-    let mut tables = BTreeMap::new();
-    for (host, own) in &claims {
+pub(super) fn tables(ports: &[&Served], issues: &mut Vec<Issue>) -> BTreeMap<Host, HostTable> {
+    let claims = claims(ports, issues);
+    let wildcards = claims.keys().any(|host| host.is_wildcard());
+    let table_of = |(host, own): (&&Host, &Vec<Claim<'_>>)| {
         let mut all: Vec<&Claim<'_>> = own.iter().collect();
-        for wider in wildcards_above(host) {
+        for wider in wildcards_above(host).filter(|_| wildcards) {
             all.extend(claims.get(&wider).into_iter().flatten());
         }
         all.sort_by_key(|claim| claim.rank());
-        tables.insert(host.clone(), table(host, &all, issues));
-    }
-    tables
+        ((*host).clone(), table(host, &all, issues))
+    };
+    claims.iter().map(table_of).collect()
 }
 
 /// One port's wish for one host and path.
@@ -62,26 +57,25 @@ impl Claim<'_> {
     }
 }
 
-fn claims<'a>(
-    ports: &[&'a ServicePort],
-    backends: &BTreeMap<BackendId, Arc<Backend>>,
-    issues: &mut Vec<Issue>,
-) -> BTreeMap<Host, Vec<Claim<'a>>> {
-    let mut claims: BTreeMap<Host, Vec<Claim<'a>>> = BTreeMap::new();
-    let mut budgets: BTreeMap<&AppId, Budget> = BTreeMap::new();
-    for &port in ports {
-        let backend = backends.get(&port.backend);
-        if !owns(port, backend) || port.options.hosts.is_empty() {
+/// By host, what each port wishes; `ports` of one app follow each other.
+fn claims<'a>(ports: &[&'a Served], issues: &mut Vec<Issue>) -> BTreeMap<&'a Host, Vec<Claim<'a>>> {
+    let mut claims: BTreeMap<&Host, Vec<Claim<'_>>> = BTreeMap::new();
+    let mut spender: Option<&AppId> = None;
+    let mut budget = Budget::default();
+    for Served { port, backend, .. } in ports {
+        if port.options.hosts.is_empty() {
             continue;
         }
-        if backend.is_some_and(|backend| backend.mode == Mode::Tcp) {
+        if backend.mode == Mode::Tcp {
             let mode =
                 format!("hosts are routed in mode http only; remove HAPROXY_{}_MODE tcp or the host", port.index);
             issues.push(port.issue("VHOST", mode));
             continue;
         }
+        if spender.replace(&port.app.id) != Some(&port.app.id) {
+            budget = Budget::default();
+        }
         let paths = &port.options.paths;
-        let budget = budgets.entry(&port.app.id).or_default();
         if let Err(why) = budget.spend(&port.options.hosts, paths) {
             issues.push(port.issue("VHOST", why));
             continue;
@@ -95,7 +89,7 @@ fn claims<'a>(
         for host in &port.options.hosts {
             let ignore_case = paths.ignore_case && !host.is_wildcard();
             let claim = |path| Claim { port, host, path, ignore_case, weight };
-            let entry = claims.entry(host.clone()).or_default();
+            let entry = claims.entry(host).or_default();
             if paths.prefixes.is_empty() {
                 entry.push(Claim { ignore_case: false, ..claim(None) });
             } else {

@@ -21,16 +21,17 @@ pub(crate) fn line(backend: &Backend, server: &Server) -> String {
 
 /// Name, address, id and options, whatever the server is let do.
 pub(crate) fn words(backend: &Backend, server: &Server) -> String {
-    let mut line = format!("{} {} id {}", server.name, server.addr, server.id);
+    // Long enough for most, as what grows is copied. Writing to a String cannot fail.
+    let mut line = String::with_capacity(server.name.len() + 96);
+    let _ = write!(line, "{} {} id {}", server.name, server.addr, server.id);
     if server.weight != Weight::default() {
-        // Writing to a String cannot fail.
         let _ = write!(line, " weight {}", server.weight.get());
     }
     if backend.sticky {
         line.push_str(" cookie ");
         line.push_str(&names::cookie(&server.name));
     }
-    line.push_str(&shared(backend));
+    add_shared(&mut line, backend);
     let port = server.check_port.or_else(|| backend.check.as_ref()?.port).filter(|_| is_checked(backend));
     if let Some(port) = port {
         let _ = write!(line, " port {port}");
@@ -40,13 +41,20 @@ pub(crate) fn words(backend: &Backend, server: &Server) -> String {
 
 /// The words that all servers of a backend share.
 pub(crate) fn shared(backend: &Backend) -> String {
+    let mut words = String::new();
+    add_shared(&mut words, backend);
+    words
+}
+
+fn add_shared(line: &mut String, backend: &Backend) {
     match &backend.check {
-        None if backend.sticky => " check".to_owned(),
-        None => String::new(),
+        None if backend.sticky => line.push_str(" check"),
+        None => (),
         Some(check) => {
-            let tls = check.http.as_ref().is_some_and(|http| http.tls);
-            let tls = if tls { " check-ssl verify none" } else { "" };
-            format!(" check inter {}s fall {}{tls}", check.interval.as_secs(), check.fall)
+            let _ = write!(line, " check inter {}s fall {}", check.interval.as_secs(), check.fall);
+            if check.http.as_ref().is_some_and(|http| http.tls) {
+                line.push_str(" check-ssl verify none");
+            }
         }
     }
 }
