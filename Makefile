@@ -1,6 +1,6 @@
 # The project's commands. `make check` is quick and changes nothing; `make test` is the whole gate.
 
-.PHONY: check test e2e newer demo bench rpm test-rpm test-repro packages help
+.PHONY: check test e2e newer demo bench rpm test-rpm test-repro test-selinux packages help
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
@@ -66,6 +66,11 @@ test-rpm: rpm ## the RPMs on booted hosts with a real systemd; as root
 
 test-repro: rpm ## builds the RPMs once more elsewhere and compares them bit for bit
 	rpm/test/repro.sh dist
+
+test-selinux: rpm ## the SELinux module in force, in an emulated machine; some minutes
+	@tools/packages busybox-static cpio e2fsprogs kmod mmdebstrap policycoreutils qemu-system-x86 rpm seabios
+	$(CARGO) build -p e2e --bin marathon-sim
+	rpm/test/selinux.sh dist
 
 packages: ## Debian packages that tests, demo and benchmarks use
 	@tools/packages
