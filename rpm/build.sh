@@ -85,7 +85,8 @@ step toolchain toolchain
 step sources sources
 step vendor vendor
 rm -rf "$work/RPMS" "$work/SRPMS" "$work/BUILD"
-mkdir -p "$work/BUILD"/{baton,baton-haproxy,baton-selinux}
+# Made here: two rpmbuilds that both find one missing both make it, and one of them fails.
+mkdir -p "$work"/{RPMS/x86_64,SRPMS,SPECS,BUILDROOT} "$work/BUILD"/{baton,baton-haproxy,baton-selinux}
 step haproxy haproxy & haproxy=$!
 step daemon daemon & daemon=$!
 failed=0
