@@ -10,7 +10,7 @@ use std::time::Duration;
 use e2e::sim::{Fault, Loss, Mode, Order};
 use nix::sys::signal::Signal;
 use plane::watch::watching;
-use plane::{Plane, app, plane, plane_of};
+use plane::{Plane, app, plane, plane_behind_a_login, plane_of};
 use scene::answering;
 use serde_json::{Value, json};
 
@@ -70,6 +70,28 @@ fn every_wrong_answer_leaves_traffic_alone_and_is_forgotten_once_it_is_over() {
             let what = format!("{fault:?}");
             let begin = || plane.sim.fault(Order::of(fault.clone()));
             survives(&plane, &what, begin, || plane.sim.clear_faults(), instances).await;
+        }
+        plane.sound(APPS).await;
+    });
+}
+
+#[test]
+fn tokens_that_end_are_replaced_and_no_event_is_lost_on_it() {
+    plane_behind_a_login(Duration::from_secs(1), |plane| async move {
+        deployed(&plane).await;
+        let logins = || number(&plane.sim.state(), "/members/0/requests/login");
+        // By age, and all at once as a restart of the login service has it; the stream goes on or has to be made anew.
+        let before = logins();
+        for instances in [5, 2, 5] {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            plane.sim.put_app("/other", &json!({"instances": instances})).unwrap();
+            assert!(plane.sim.wait_settled(Duration::from_secs(20)).await);
+            plane.converged(APPS).await;
+        }
+        assert!(logins() >= before + 3, "{}", plane.sim.state());
+        for instances in [2, 5] {
+            plane.sim.expire_tokens();
+            survives(&plane, "tokens end", || plane.sim.expire_tokens(), || (), instances).await;
         }
         plane.sound(APPS).await;
     });

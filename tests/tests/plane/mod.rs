@@ -23,7 +23,7 @@ use e2e::lab::baton::Baton;
 use e2e::lab::client::get;
 use e2e::lab::{haproxy_binary, on_a_host};
 use e2e::sim::instance::Condition;
-use e2e::sim::{Config, Personality, Sim};
+use e2e::sim::{Auth, Config, Personality, Sim};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -72,6 +72,29 @@ pub(crate) fn plane_of<F: Future<Output = ()>>(
     on_a_host(&[], move || async move {
         let dir = tempfile::Builder::new().prefix("baton-").tempdir().unwrap();
         play(Plane::start(set, haproxy, dir).await).await;
+    });
+}
+
+/// As [`plane`], but Marathon is behind a DC/OS login, and its tokens live that long.
+pub(crate) fn plane_behind_a_login<F: Future<Output = ()>>(
+    lifetime: Duration,
+    play: impl FnOnce(Plane) -> F + Send + 'static,
+) {
+    on_a_host(&[], move || async move {
+        let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/marathon");
+        let mut config = Config::for_test(Personality::V1_8);
+        let public_key = keys.join("service-account.pub.pem");
+        config.auth = Auth::Token { public_key, uid: "baton".to_owned(), lifetime };
+        let sim = Sim::start(config).await.unwrap();
+        let dir = tempfile::Builder::new().prefix("baton-").tempdir().unwrap();
+        let account = dir.path().join("account.json");
+        let private_key = std::fs::read_to_string(keys.join("service-account.key.pem")).unwrap();
+        let login_endpoint = format!("{}/acs/api/v1/auth/login", sim.url(0));
+        let text = json!({"uid": "baton", "private_key": private_key, "login_endpoint": login_endpoint});
+        std::fs::write(&account, text.to_string()).unwrap();
+        let urls = sim.urls();
+        let source = format!("urls = {urls:?}\nservice_account_file = {account:?}\nmax_backoff = \"1s\"\n");
+        play(Plane::begin(sim, &source, "", dir).await).await;
     });
 }
 
