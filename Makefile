@@ -36,6 +36,7 @@ newer: ## the configuration, the reloads and the changes again with newer HAProx
 	@dir=$$(tools/debian-haproxy 3.4) || { echo "skipped: the tests with HAProxy 3.4"; exit 0; }; \
 	    export PATH="$$dir:$$PATH" TEST_HAPROXY="$$dir/haproxy" && \
 	    $(CARGO) test -p baton --test golden && \
+	    $(CARGO) test -p haproxy --test runtime --test labels_haproxy && \
 	    $(CARGO) test -p e2e --test dynamic --test follow --test reload --test 'change_*'
 
 demo: packages ## two load balancers before a simulated Marathon, a narrated minute; as root
@@ -56,8 +57,13 @@ rpm: ## signed RPMs, SRPMs and a yum repository in dist/, on Debian; as root
 
 test-rpm: rpm ## the RPMs on booted hosts with a real systemd; as root
 	@tools/rpm-test-packages
-	$(CARGO) build -p e2e --bin marathon-sim
+	$(CARGO) build --workspace --bins
 	rpm/test/lint.sh dist
+	rm -rf build/rpm/shipped && mkdir -p build/rpm/shipped && \
+	    (cd build/rpm/shipped && rpm2cpio ../../../dist/x86_64/baton-haproxy-*.rpm | cpio -idm --quiet) && \
+	    dir=$(CURDIR)/build/rpm/shipped/usr/libexec/baton && export PATH="$$dir:$$PATH" TEST_HAPROXY="$$dir/haproxy" && \
+	    $(CARGO) test -p haproxy --test reload --test runtime && \
+	    $(CARGO) test -p e2e --test follow --test reload --test 'change_*'
 	rpm/test/depsolve.sh dist
 	rpm/test/next.sh build/rpm/next-repository
 	SUITE=bookworm rpm/test/pair.sh dist build/rpm/next-repository

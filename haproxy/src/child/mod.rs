@@ -341,8 +341,10 @@ impl Supervisor {
     }
 }
 
-/// Asks, at that time, whether this master has a worker.
+/// Asks, at that time, whether this master has a worker, and whether that answers: from 3.1 on a worker
+/// is listed before it listens.
 async fn is_up(master: &Master, pid: u32, at: Instant) -> bool {
     sleep_until(at).await;
-    master.processes().await.is_ok_and(|found| found.master.pid == pid && !found.workers.is_empty())
+    let there = master.processes().await.is_ok_and(|found| found.master.pid == pid && !found.workers.is_empty());
+    there && master.info().await.is_ok()
 }

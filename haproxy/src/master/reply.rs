@@ -68,6 +68,13 @@ impl Processes {
                 },
             }
         }
+        // HAProxy 3.4 lists the worker that goes on after a failed reload among the old ones.
+        if workers.is_empty()
+            && failed > 0
+            && let Some(youngest) = (0..old_workers.len()).min_by_key(|at| old_workers[*at].reloads)
+        {
+            workers.push(old_workers.remove(youngest));
+        }
         Some(Self { master: master?, failed, workers, old_workers })
     }
 }

@@ -25,6 +25,23 @@ const PROC_3_2: &str = "\
 10              thing           0               0d00h00m00s     x\n\
 \n";
 
+/// After a reload that failed.
+const PROC_3_4: &str = "\
+#<PID>          <type>          <reloads>       <uptime>        <version>      \n\
+21860           master          2 [failed: 1]   0d00h00m07s     3.4.7-1        \n\
+# workers\n\
+# old workers\n\
+21869           worker          2               0d00h00m07s     3.4.7-1        \n\
+21800           worker          3               0d00h01m07s     3.4.7-1        \n\
+\n";
+
+#[test]
+fn the_worker_that_goes_on_after_a_failed_reload_is_the_current_one() {
+    let table = Processes::parse(PROC_3_4).unwrap();
+    assert_eq!(table.workers.iter().map(|worker| worker.pid).collect::<Vec<_>>(), [21869]);
+    assert_eq!(table.old_workers.iter().map(|worker| worker.pid).collect::<Vec<_>>(), [21800]);
+}
+
 #[test]
 fn the_process_table_of_2_6_is_read() {
     let table = Processes::parse(PROC_2_6).unwrap();

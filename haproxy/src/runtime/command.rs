@@ -157,7 +157,9 @@ pub(super) fn of(op: &Op) -> Vec<Command> {
         }
         Op::Move { place, addr } => {
             let line = format!("set server {place} addr {} port {}", addr.ip(), addr.port());
-            vec![Command::new(line, Expect::Begins(&["IP changed from ", "no need to change the addr"]))]
+            // HAProxy 3.0 says nothing of an address that stays.
+            let expect = Expect::Begins(&["IP changed from ", "no need to change the addr", "port changed from "]);
+            vec![Command::new(line, expect)]
         }
         Op::Weigh { place, weight } => vec![weigh(place, *weight)],
         Op::Let { place, admin, checked } => let_it(place, *admin, *checked),

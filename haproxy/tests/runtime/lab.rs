@@ -74,6 +74,7 @@ impl Lab {
         (vhosts.http, vhosts.https) = (listen(), listen());
         let client = Client::new(dir.path().join("s"), master, Duration::from_secs(20));
         let features = Features::probe(&binary).await.unwrap();
+        settings.own_names = features.tells_proxies_apart_by_name();
         let mut lab = Self {
             reloader,
             supervisor,
