@@ -59,11 +59,7 @@ test-rpm: rpm ## the RPMs on booted hosts with a real systemd; as root
 	@tools/rpm-test-packages
 	$(CARGO) build --workspace --bins
 	rpm/test/lint.sh dist
-	rm -rf build/rpm/shipped && mkdir -p build/rpm/shipped && \
-	    (cd build/rpm/shipped && rpm2cpio ../../../dist/x86_64/baton-haproxy-*.rpm | cpio -idm --quiet) && \
-	    dir=$(CURDIR)/build/rpm/shipped/usr/libexec/baton && export PATH="$$dir:$$PATH" TEST_HAPROXY="$$dir/haproxy" && \
-	    $(CARGO) test -p haproxy --test reload --test runtime && \
-	    $(CARGO) test -p e2e --test follow --test reload --test 'change_*'
+	rpm/test/shipped.sh dist
 	rpm/test/depsolve.sh dist
 	rpm/test/next.sh build/rpm/next-repository
 	SUITE=bookworm rpm/test/pair.sh dist build/rpm/next-repository
