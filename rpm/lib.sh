@@ -8,8 +8,13 @@ package() {
     rpm --eval '%{?_unitdir}' | grep -q / || macros="$root/rpm/macros.el $macros"
     local load=()
     for file in $macros; do load+=("--load=$file"); done
-    PATH="$work/venv/bin:$PATH" rpmbuild "${load[@]}" --nodeps "${RPM_STAGE:--ba}" --define "_topdir ${RPM_TOP:-$work}" --define "_builddir ${RPM_TOP:-$work}/BUILD/$name" \
-        --define "baton_version $version" "$@" "$root/rpm/$name.spec"
+    # Not both at once (-ba): a package would then name its source package by a digest, and that one holds the spec as
+    # it was understood, with the paths of this directory.
+    local stage
+    for stage in ${RPM_STAGE:--bs -bb}; do
+        PATH="$work/venv/bin:$PATH" rpmbuild "${load[@]}" --nodeps "$stage" --define "_topdir ${RPM_TOP:-$work}" --define "_builddir ${RPM_TOP:-$work}/BUILD/$name" \
+            --define "baton_version $version" "$@" "$root/rpm/$name.spec"
+    done
 }
 
 haproxy() {
