@@ -52,11 +52,12 @@ bench: packages ## figures, one a line; ONLY=prefix for some of them
 
 rpm: ## signed RPMs, SRPMs and a yum repository in dist/, on Debian; as root
 	@tools/need-cargo
-	@tools/rpm-packages
+	@tools/packages autoconf automake binutils createrepo-c dpkg-dev git gnupg libtool make perl python3-venv rpm
 	rpm/build.sh dist
 
 test-rpm: rpm ## the RPMs on booted hosts with a real systemd; as root
-	@tools/rpm-test-packages
+	@tools/packages binutils cpio createrepo-c curl dnf gnupg iproute2 mmdebstrap openssh-client python3 rpm rpmlint \
+	    systemd-container wrk
 	$(CARGO) build --workspace --bins
 	rpm/test/lint.sh dist
 	rpm/test/shipped.sh dist

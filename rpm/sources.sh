@@ -6,17 +6,10 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$(realpath -m "$1")
+archive=$("$here/../tools/debian-archive")
 mkdir -p "$dir/apt/lists/partial" "$dir/unpacked"
 cd "$dir"
 
-archive=${DEBIAN_ARCHIVE:-$(sed -n 's/^URIs: *\(http.*\/debian\)\/*$/\1/p' /etc/apt/sources.list.d/*.sources 2>/dev/null | head -1)}
-if [ -z "$archive" ]; then
-    archive=$(sed -n 's/^deb \(\[.*\] \)\?\(http[^ ]*\/debian\)\/* .*/\2/p' /etc/apt/sources.list 2>/dev/null | head -1)
-fi
-if [ -z "$archive" ]; then
-    echo "rpm: apt has no Debian archive: set DEBIAN_ARCHIVE to its address" >&2
-    exit 1
-fi
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 for suite in $(grep -v '^#' "$here/versions" | cut -d' ' -f3 | sort -u); do
     echo "deb-src [signed-by=$keyring] $archive $suite main"

@@ -16,7 +16,7 @@ hosts_base() {
     rm -rf "$ROOT"
     mkdir -p "$LAB"
     local archive
-    archive=${DEBIAN_ARCHIVE:-$(sed -n 's/^URIs: *\(http.*\/debian\)\/*$/\1/p' /etc/apt/sources.list.d/*.sources 2>/dev/null | head -1)}
+    archive=$("$here/../../tools/debian-archive")
     mmdebstrap -q --variant=minbase --dpkgopt=force-unsafe-io --aptopt='Acquire::Languages "none"' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --include=systemd,systemd-sysv,libpam-systemd,dbus,openssh-server,firewalld,python3,rpm,dnf,iproute2,iputils-ping,procps,nftables,netbase,curl,ca-certificates \

@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 dist=$(realpath "$1")
 root=$(realpath "$here/../..")
 lab=$(realpath -m "${LAB:-$root/build/rpm/selinux}")
-archive=${DEBIAN_ARCHIVE:-$(sed -n 's/^URIs: *\(http.*\/debian\)\/*$/\1/p' /etc/apt/sources.list.d/*.sources 2>/dev/null | head -1)}
+archive=$("$root/tools/debian-archive")
 mkdir -p "$lab"
 cd "$lab"
 say() { echo "rpm: $*"; }
