@@ -12,6 +12,7 @@ pub mod logging;
 pub mod privileges;
 pub mod process;
 pub mod reconcile;
+pub mod signals;
 pub mod source;
 pub mod status;
 pub mod supervisor;

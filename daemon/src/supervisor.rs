@@ -19,7 +19,6 @@ use haproxy::features::Features;
 use haproxy::master::Master;
 use haproxy::reload::{Reloader, Times};
 use haproxy::render::Renderer;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +35,7 @@ use crate::ha::{self, Ha};
 use crate::privileges::Ambient;
 use crate::reconcile::build::Builder;
 use crate::reconcile::{Certs, Nudge, Reconcile, ReconcileStatus};
+use crate::signals::{Asked, Signals};
 use crate::source::{SourceCommand, SourceStatus};
 use crate::status::{HaproxyReport, seconds};
 use crate::upgrade::Installed;
@@ -244,56 +244,6 @@ impl Operator {
     fn nudge(&self, nudge: Nudge) {
         // A full channel means that a nudge waits already.
         let _ = self.nudges.try_send(nudge);
-    }
-}
-
-/// What a signal asks for.
-enum Asked {
-    /// SIGTERM, SIGINT.
-    Stop,
-    /// SIGHUP: read configuration and apps again.
-    Reload,
-    /// SIGUSR1: check and reload HAProxy.
-    Force,
-    /// SIGUSR2: execute the installed program in place.
-    Upgrade,
-}
-
-/// The signals that mean something.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    user1: Signal,
-    user2: Signal,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        let on = |kind| signal(kind).context("listen for signals");
-        Ok(Self {
-            terminate: on(SignalKind::terminate())?,
-            interrupt: on(SignalKind::interrupt())?,
-            hangup: on(SignalKind::hangup())?,
-            user1: on(SignalKind::user_defined1())?,
-            user2: on(SignalKind::user_defined2())?,
-        })
-    }
-
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-                _ = self.terminate.recv() => {
-                    log::info!("SIGTERM: stopping");
-                    Asked::Stop
-                }
-                _ = self.interrupt.recv() => {
-                    log::info!("SIGINT: stopping");
-                    Asked::Stop
-                }
-                _ = self.hangup.recv() => Asked::Reload,
-                _ = self.user1.recv() => Asked::Force,
-                _ = self.user2.recv() => Asked::Upgrade,
-        }
     }
 }
 

@@ -4,16 +4,18 @@
 //! goes on meanwhile and is taken over by the new process.
 #![allow(clippy::disallowed_methods, reason = "runs a program in real time")]
 
-use std::ffi::OsString;
+use std::convert::Infallible;
+use std::ffi::{CString, OsString};
 use std::fmt;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
 use crate::privileges::Ambient;
+use crate::signals;
 
 /// What this process was started as.
 #[derive(Debug, Clone)]
@@ -39,19 +41,22 @@ impl Installed {
         Ok(Self { path, args: std::env::args_os().skip(1).collect(), ambient })
     }
 
-    /// Whether the installed program runs at all.
+    /// Whether the installed program runs at all, and understands these arguments and the configuration as it is now: one
+    /// that does not would end, and nobody would start it again.
     ///
     /// # Errors
-    /// When it does not.
+    /// When it does not; with its own words.
     pub async fn check(&self) -> anyhow::Result<()> {
-        let mut command = tokio::process::Command::new(&self.path);
-        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        let ended = tokio::time::timeout(PATIENCE, command.status()).await;
-        let status = ended.with_context(|| format!("{self} --version does not end"))?;
-        match status.with_context(|| format!("start {self}"))? {
-            status if status.success() => Ok(()),
-            status => bail!("{self} --version: {status}"),
+        let (command, args) = self.args.split_first().context("started without a command")?;
+        let mut asked = tokio::process::Command::new(&self.path);
+        asked.arg(command).arg("--only-configuration").args(args).stdin(Stdio::null()).kill_on_drop(true);
+        let ended = tokio::time::timeout(PATIENCE, asked.output()).await;
+        let output = ended.with_context(|| format!("{self} does not end"))?.with_context(|| format!("start {self}"))?;
+        if output.status.success() {
+            return Ok(());
         }
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{self} would not start ({}): {}", output.status, said.trim())
     }
 
     /// Becomes it. Comes back only with the reason why not.
@@ -59,10 +64,19 @@ impl Installed {
         if let Err(capability) = self.ambient.restore() {
             log::warn!("{self} is executed without {capability}: the kernel does not give it back");
         }
-        let why = Command::new(&self.path).args(&self.args).exec();
-        anyhow::Error::new(why).context(format!("execute {self}"))
+        let Err(why) = self.become_it();
+        why.context(format!("execute {self}"))
+    }
+
+    // Not by the standard library, which would let the held signals through.
+    fn become_it(&self) -> anyhow::Result<Infallible> {
+        let path = CString::new(self.path.as_os_str().as_bytes())?;
+        let own = std::iter::once(self.path.as_os_str()).chain(self.args.iter().map(OsString::as_os_str));
+        let args = own.map(|arg| CString::new(arg.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+        signals::hold()?;
+        Ok(nix::unistd::execv(&path, &args)?)
     }
 }
 
-/// For `--version`.
+/// For a look at the configuration.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Counts the workers that reloads left behind: each is a whole process, there for its connections.
+//! Counts the workers that reloads left behind, each a whole process, there for its connections; and which release runs.
 //!
 //! One task, run by the supervisor. It asks the master now and then and writes what it hears into
 //! the status; it ends nobody. HAProxy does, after `haproxy.hard_stop_after`.
@@ -31,9 +31,13 @@ pub async fn run(
         }
         let bound = Duration::from(config.borrow().haproxy.hard_stop_after);
         let old = look(&master, &mut since, bound).await;
+        // A package can have replaced it: what runs counts, not what this process found at its start.
+        let runs = master.info().await.ok().map(|info| info.version);
         status.send_if_modified(|report| {
-            let news = report.old_workers != old;
+            let version = runs.unwrap_or_else(|| report.version.clone());
+            let news = report.old_workers != old || report.version != version;
             report.old_workers = old;
+            report.version = version;
             news
         });
     }

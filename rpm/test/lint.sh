@@ -37,8 +37,8 @@ units="$tmp/root/usr/lib/systemd/system"
 for unit in baton baton-haproxy; do
     mkdir -p "$units/$unit.service.d"
     for hardened in no yes; do
-        rm -f "$units/$unit.service.d/hardening.conf"
-        [ $hardened = no ] || cp "$tmp/root/usr/share/baton/hardening/$unit.conf" "$units/$unit.service.d/hardening.conf"
+        rm -f "$units/$unit.service.d"/*
+        [ $hardened = no ] || cp "$tmp/root/usr/share/baton/hardening/$unit-2"*.conf "$units/$unit.service.d/"
         said=$(SYSTEMD_UNIT_PATH="$units:" systemd-analyze verify --man=no --recursive-errors=no "$units/$unit.service" 2>&1 | grep -v "is not executable" || true)
         [ -z "$said" ] || fail "systemd-analyze verify $unit (hardening: $hardened): $said"
     done

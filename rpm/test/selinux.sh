@@ -65,8 +65,8 @@ useradd -r -G baton -d /var/lib/haproxy -s /usr/sbin/nologin haproxy
 chown -R root:baton /etc/baton
 install -d -o baton -g baton -m 750 /var/lib/baton
 mkdir -p /usr/lib/systemd/system/baton.service.d /usr/lib/systemd/system/baton-haproxy.service.d
-cp /usr/share/baton/hardening/baton.conf /usr/lib/systemd/system/baton.service.d/hardening.conf
-cp /usr/share/baton/hardening/baton-haproxy.conf /usr/lib/systemd/system/baton-haproxy.service.d/hardening.conf
+cp /usr/share/baton/hardening/baton-2* /usr/lib/systemd/system/baton.service.d/
+cp /usr/share/baton/hardening/baton-haproxy-2* /usr/lib/systemd/system/baton-haproxy.service.d/
 semodule -n -s default -X 400 -i /root/baton.cil -i /root/baton-permissive.cil
 semodule -n -s default -X 400 -r baton-permissive
 sed -i 's,^#urls = .*,urls = ["http://localhost:8080"],;s,^#groups = .*,groups = ["external"],;s,^health_check = .*,health_check = false,' /etc/baton/baton.toml

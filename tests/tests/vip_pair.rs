@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use e2e::lab::dissect::{Advert, Checksum, dissect};
 use e2e::lab::heard::Ear;
-use e2e::lab::lan::mac;
+use e2e::lab::lan::{mac, wait_for};
 use e2e::lab::node::Node;
 use e2e::lab::router::Router;
 use nix::sys::signal::Signal;
@@ -139,6 +139,44 @@ fn an_upgrade_in_place_is_a_new_process_that_nobody_notices() {
         (&json!("active"), &json!("goes on where it was before an upgrade or a new configuration"))
     );
     unnoticed(&probes.finish(), &["lb1"]);
+    assert_eq!(two.router().unwrap()["counters"]["became_active"], 0);
+}
+
+/// Two packages in one transaction send two signals; the second must not meet a program that does not listen yet.
+#[test]
+fn upgrades_in_a_row_end_nothing() {
+    let (scene, one, two) = Scene::pair(&router(), "");
+    let before = one.status().unwrap();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(1) {
+        one.signal(Signal::SIGUSR2).unwrap();
+        std::thread::sleep(Duration::from_micros(700));
+        assert_eq!(scene.holders(), [true, false], "after {:?}\n{}", began.elapsed(), one.log());
+    }
+    let after = one
+        .until("runs anew", |status| status["pid"].is_u64() && status["started_at"] != before["started_at"])
+        .unwrap();
+    assert_eq!(after["pid"], before["pid"]);
+    scene.only(0);
+    assert_eq!(two.router().unwrap()["counters"]["became_active"], 0);
+}
+
+#[test]
+fn a_program_that_would_not_start_is_not_executed() {
+    let (scene, one, two) = Scene::pair(&router(), "");
+    let before = one.status().unwrap();
+    let file = scene.hosts[0].dir().join("baton.toml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, good.replace("[haproxy]\n", "[haproxy]\nteleport = true\n")).unwrap();
+    one.signal(Signal::SIGUSR2).unwrap();
+    wait_for("the refusal", PATIENCE, || one.log().contains("no upgrade, baton goes on as it is")).unwrap();
+    assert!(one.log().contains("teleport"), "{}", one.log());
+    let after = one.status().unwrap();
+    assert_eq!((&after["pid"], &after["started_at"]), (&before["pid"], &before["started_at"]));
+    std::fs::write(&file, good).unwrap();
+    one.signal(Signal::SIGUSR2).unwrap();
+    one.until("runs anew", |status| status["started_at"] != before["started_at"]).unwrap();
+    scene.only(0);
     assert_eq!(two.router().unwrap()["counters"]["became_active"], 0);
 }
 

@@ -5,6 +5,7 @@
 use std::fmt::Display;
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         files => {
             let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
             findings.good(format!("configuration: {}", names.join(", ")));
+            files.iter().for_each(|file| readable(file, &mut findings));
         }
     }
     loaded.remarks.iter().for_each(|remark| findings.odd(remark));
@@ -64,8 +66,11 @@ pub async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         );
     }
     for cert in &config.haproxy.certs.0 {
-        if let Err(why) = std::fs::metadata(cert.0.as_str()) {
-            findings.bad(format!("haproxy.certs: {}: {why}; name a PEM file or a directory of them", cert.0));
+        match std::fs::metadata(cert.0.as_str()) {
+            Ok(_) => readable(Path::new(cert.0.as_str()), &mut findings),
+            Err(why) => {
+                findings.bad(format!("haproxy.certs: {}: {why}; name a PEM file or a directory of them", cert.0))
+            }
         }
     }
     directories(&config, &mut findings);
@@ -99,6 +104,20 @@ impl Findings {
     fn bad(&mut self, what: impl Display) {
         self.text.push_str(&format!("WRONG {what}\n"));
         self.wrong += 1;
+    }
+}
+
+/// Root reads everything; the daemon and HAProxy what is for everybody or for the group that the package makes.
+fn readable(file: &Path, findings: &mut Findings) {
+    let (true, Ok(Some(group))) = (nix::unistd::geteuid().is_root(), nix::unistd::Group::from_name(GROUP)) else {
+        return;
+    };
+    let Ok(meta) = std::fs::metadata(file) else { return };
+    let needed = if meta.is_dir() { 0o5 } else { 0o4 };
+    let (for_all, for_group) = (meta.mode() & needed, meta.mode() >> 3 & needed);
+    if for_all != needed && (meta.gid() != group.gid.as_raw() || for_group != needed) {
+        let file = file.display();
+        findings.bad(format!("{file}: user {GROUP} cannot read it; chgrp {GROUP} {file} && chmod g+rX {file}"));
     }
 }
 
@@ -268,6 +287,9 @@ async fn others(config: &Config) -> Running {
     let processes = Master::new(config.haproxy.run_dir.join(MASTER_SOCKET), ANSWER).processes().await;
     Running { pids: processes.iter().flat_map(Processes::pids).collect(), ..Running::default() }
 }
+
+/// The packages' group, of the daemon and of HAProxy; its user has the same name.
+const GROUP: &str = "baton";
 
 /// How long the apps may take.
 const FETCH: Duration = Duration::from_secs(10);

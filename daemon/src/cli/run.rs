@@ -20,6 +20,10 @@ pub struct RunArgs {
 
     #[command(flatten)]
     flags: Flags,
+
+    /// Only say whether arguments and configuration are understood; an upgrade in place asks the new program so
+    #[arg(long)]
+    only_configuration: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,6 +41,9 @@ pub async fn run(args: RunArgs, ambient: Ambient) -> anyhow::Result<ExitCode> {
     flags.events = args.mode.map(|mode| mode == Mode::Sse);
     let loader = Loader::new(flags);
     let loaded = loader.load()?;
+    if args.only_configuration {
+        return Ok(ExitCode::SUCCESS);
+    }
     logging::start(loaded.config.log.level)?;
     loaded.remarks.iter().for_each(|remark| log::warn!("{remark}"));
     vrrp::remarks(&loaded.config.vrrp).iter().for_each(|remark| log::warn!("{remark}"));
