@@ -53,6 +53,46 @@ fn fifty_forced_reloads_under_keep_alive_load_fail_no_request() {
     });
 }
 
+/// As an upgrade of the package does: another release under the same name, then SIGUSR2 to both.
+#[test]
+fn another_haproxy_under_the_same_name_takes_over_and_is_known() {
+    let Some(new) = std::env::var_os("TEST_HAPROXY") else {
+        println!("skipped: needs a second HAProxy, named by TEST_HAPROXY (`make newer`)");
+        return;
+    };
+    on_a_host(&[], move || async move {
+        let sim = Sim::start(Config::for_test(Personality::V1_8)).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("haproxy");
+        std::fs::copy("/usr/sbin/haproxy", &program).unwrap();
+        let toml = format!(
+            "[marathon]\nurls = {:?}\ngroups = [\"*\"]\nhealth_check = false\n[haproxy]\nbinary = {program:?}\n",
+            sim.urls()
+        );
+        let baton = Baton::start(&toml, &[]).await.unwrap();
+        let scene = Scene { sim, baton };
+        scene.sim.post_app(&app("/web", 10_001, &[], 2)).unwrap();
+        assert_eq!(answering("http://127.0.0.1:10001/", 2).await.len(), 2);
+        let old = scene.baton.status().await.unwrap();
+        let failures = scene.watch_while("http://127.0.0.1:10001/", async {
+            let beside = dir.path().join("new");
+            std::fs::copy(&new, &beside).unwrap();
+            std::fs::rename(&beside, &program).unwrap();
+            scene.baton.signal(Signal::SIGUSR2).unwrap();
+            let anew = |s: &Value| s["started_at"].is_number() && s["started_at"] != old["started_at"];
+            scene.baton.until("baton runs anew", anew).await.unwrap();
+            scene.baton.signal(Signal::SIGUSR1).unwrap();
+            let other = |s: &Value| s["haproxy"]["version"] != old["haproxy"]["version"];
+            let status = scene.baton.until("the other HAProxy", other).await.unwrap();
+            scene.sim.post_app(&app("/late", 10_002, &[], 1)).unwrap();
+            assert_eq!(answering("http://127.0.0.1:10002/", 1).await.len(), 1);
+            let now = scene.baton.status().await.unwrap();
+            assert_eq!((&now["haproxy"]["version"], &now["issues"]), (&status["haproxy"]["version"], &json!([])));
+        });
+        assert_eq!(failures.await, 0);
+    });
+}
+
 #[test]
 fn a_port_held_by_somebody_else_costs_one_listener_and_no_refusal() {
     scene(Personality::V1_8, 1, |scene| async move {
