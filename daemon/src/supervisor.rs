@@ -247,7 +247,11 @@ impl Operator {
     }
 }
 
-async fn probe(config: &Config) -> anyhow::Result<(PathBuf, Features)> {
+/// The HAProxy to run, and what it can do.
+///
+/// # Errors
+/// When there is none, or it does not say.
+pub async fn probe(config: &Config) -> anyhow::Result<(PathBuf, Features)> {
     let Some(binary) = binary(config) else {
         bail!("no HAProxy found: install baton-haproxy (or haproxy), or set haproxy.binary");
     };

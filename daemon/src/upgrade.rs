@@ -41,15 +41,15 @@ impl Installed {
         Ok(Self { path, args: std::env::args_os().skip(1).collect(), ambient })
     }
 
-    /// Whether the installed program runs at all, and understands these arguments and the configuration as it is now: one
-    /// that does not would end, and nobody would start it again.
+    /// Whether the installed program would start, with these arguments and the configuration as it is now: one that does
+    /// not would end, and with a configuration that it refuses nobody would start it again.
     ///
     /// # Errors
     /// When it does not; with its own words.
     pub async fn check(&self) -> anyhow::Result<()> {
         let (command, args) = self.args.split_first().context("started without a command")?;
         let mut asked = tokio::process::Command::new(&self.path);
-        asked.arg(command).arg("--only-configuration").args(args).stdin(Stdio::null()).kill_on_drop(true);
+        asked.arg(command).arg("--trial").args(args).stdin(Stdio::null()).kill_on_drop(true);
         let ended = tokio::time::timeout(PATIENCE, asked.output()).await;
         let output = ended.with_context(|| format!("{self} does not end"))?.with_context(|| format!("start {self}"))?;
         if output.status.success() {
@@ -78,5 +78,5 @@ impl Installed {
     }
 }
 
-/// For a look at the configuration.
+/// For a trial; HAProxy is asked, too.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -56,13 +56,18 @@ fn fifty_forced_reloads_under_keep_alive_load_fail_no_request() {
 /// As an upgrade of the package does: another release under the same name, then SIGUSR2 to both.
 #[test]
 fn another_haproxy_under_the_same_name_takes_over_and_is_known() {
-    let Some(new) = std::env::var_os("TEST_HAPROXY") else {
-        println!("skipped: needs a second HAProxy, named by TEST_HAPROXY (`make newer`)");
+    let dir = tempfile::tempdir().unwrap();
+    let beside = dir.path().join("new");
+    let second = std::env::var_os("TEST_HAPROXY").is_some_and(|new| {
+        std::fs::copy(new, &beside).unwrap();
+        std::process::Command::new(&beside).arg("-v").output().unwrap().status.success()
+    });
+    if !second {
+        println!("skipped: needs a second HAProxy, named by TEST_HAPROXY, that runs where it is copied to");
         return;
-    };
+    }
     on_a_host(&[], move || async move {
         let sim = Sim::start(Config::for_test(Personality::V1_8)).await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("haproxy");
         std::fs::copy("/usr/sbin/haproxy", &program).unwrap();
         let toml = format!(
@@ -75,8 +80,6 @@ fn another_haproxy_under_the_same_name_takes_over_and_is_known() {
         assert_eq!(answering("http://127.0.0.1:10001/", 2).await.len(), 2);
         let old = scene.baton.status().await.unwrap();
         let failures = scene.watch_while("http://127.0.0.1:10001/", async {
-            let beside = dir.path().join("new");
-            std::fs::copy(&new, &beside).unwrap();
             std::fs::rename(&beside, &program).unwrap();
             scene.baton.signal(Signal::SIGUSR2).unwrap();
             let anew = |s: &Value| s["started_at"].is_number() && s["started_at"] != old["started_at"];

@@ -21,9 +21,9 @@ pub struct RunArgs {
     #[command(flatten)]
     flags: Flags,
 
-    /// Only say whether arguments and configuration are understood; an upgrade in place asks the new program so
+    /// Only find out whether it would start: arguments, configuration, HAProxy. An upgrade in place asks so
     #[arg(long)]
-    only_configuration: bool,
+    trial: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -41,7 +41,8 @@ pub async fn run(args: RunArgs, ambient: Ambient) -> anyhow::Result<ExitCode> {
     flags.events = args.mode.map(|mode| mode == Mode::Sse);
     let loader = Loader::new(flags);
     let loaded = loader.load()?;
-    if args.only_configuration {
+    if args.trial {
+        supervisor::probe(&loaded.config).await?;
         return Ok(ExitCode::SUCCESS);
     }
     logging::start(loaded.config.log.level)?;
