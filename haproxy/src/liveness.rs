@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::bundle::Digest;
-use crate::child::process::start_time;
+use crate::child::process::{parent, start_time};
 use crate::master::{Info, Master};
 
 /// How HAProxy is.
@@ -63,9 +63,17 @@ impl Watch {
         &self.life
     }
 
-    /// Looks once, for at most a second.
+    /// Looks for the first time, for at most a second. A master that refuses may be executing itself anew: its worker,
+    /// which goes on, names it.
     pub async fn look(&mut self) -> &Life {
-        let _ = timeout(Duration::from_secs(1), self.step()).await;
+        let _ = timeout(PATIENCE, self.step()).await;
+        if self.known.is_none()
+            && let Ok(Ok(info)) = timeout(PATIENCE, self.worker.own_info()).await
+            && let Some(master) = parent(info.pid).filter(|pid| *pid > 1 && !info.stopping)
+        {
+            self.known = Some((master, start_time(master)));
+            self.life = Life::Serves(info.digest());
+        }
         &self.life
     }
 

@@ -12,7 +12,7 @@ use e2e::lab::heard::Ear;
 use e2e::lab::lan::{mac, wait_for};
 use e2e::lab::node::Node;
 use e2e::lab::router::Router;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
 use crate::vip::scene::{PATIENCE, Scene, first, router};
@@ -158,6 +158,26 @@ fn upgrades_in_a_row_end_nothing() {
         .unwrap();
     assert_eq!(after["pid"], before["pid"]);
     scene.only(0);
+    assert_eq!(two.router().unwrap()["counters"]["became_active"], 0);
+}
+
+/// As an upgrade of HAProxy's package: its master executes itself, and baton just then. A master that is away for that is
+/// not dead.
+#[test]
+fn an_upgrade_beside_haproxys_own_moves_nothing() {
+    let (scene, one, two) = Scene::pair(&router(), "");
+    let master = one.pids().1.unwrap();
+    for step in 0..16 {
+        let before = one.status().unwrap();
+        kill(master, Signal::SIGUSR2).unwrap();
+        std::thread::sleep(Duration::from_millis(4) * step);
+        one.signal(Signal::SIGUSR2).unwrap();
+        let anew = |status: &Value| status["pid"].is_u64() && status["started_at"] != before["started_at"];
+        one.until("runs anew", anew).unwrap();
+        assert_eq!(scene.holders(), [true, false], "{}", one.log());
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert!(!one.log().contains("unfit"), "{}", one.log());
     assert_eq!(two.router().unwrap()["counters"]["became_active"], 0);
 }
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::str::FromStr;
 use std::time::Duration;
 
 use nix::sys::signal::{kill, killpg};
@@ -111,10 +112,20 @@ pub(super) fn with_argument(beginning: &OsStr) -> Option<u32> {
 
 /// When the process started, in clock ticks since boot; none if there is none or it is a zombie.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
+    stat(pid, 19)
+}
+
+/// Its parent; none if there is no such process or it is a zombie.
+pub(crate) fn parent(pid: u32) -> Option<u32> {
+    stat(pid, 1)
+}
+
+/// The field of `/proc/PID/stat` that comes `place` after the state.
+fn stat<T: FromStr>(pid: u32, place: usize) -> Option<T> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, in brackets, may hold blanks and brackets; the state follows its last one.
     let mut fields = stat.rsplit_once(") ")?.1.split_ascii_whitespace();
-    (!matches!(fields.next()?, "Z" | "X")).then(|| fields.nth(18)?.parse().ok()).flatten()
+    (!matches!(fields.next()?, "Z" | "X")).then(|| fields.nth(place - 1)?.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -127,6 +138,7 @@ mod tests {
         assert_eq!(start_time(me), start_time(me));
         assert!(start_time(me) > start_time(1));
         assert_eq!(start_time(u32::MAX), None);
+        assert_eq!(parent(me), Some(std::os::unix::process::parent_id()));
     }
 
     #[tokio::test]
