@@ -176,7 +176,7 @@ host_kept() {
     cp "$LAB/host$1/console" "$kept/" || true
     cp -r "$LAB/host$1/root/var/log/journal" "$kept/" 2>/dev/null || true
     echo "rpm: lb$1: console and journal are in $kept; the last lines of baton and baton-haproxy:"
-    journalctl -D "$kept/journal" -u baton -u baton-haproxy -n 40 --no-pager 2>&1 | sed 's/^/        /' || true
+    journalctl -D "$kept/journal" -u baton -u baton-haproxy --no-pager 2>&1 | grep -v ' HTTP/[12]' | tail -n 40 | sed 's/^/        /' || true
 }
 
 on() {

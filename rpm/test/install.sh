@@ -56,8 +56,8 @@ check "erase" on 1 "$DNF remove baton baton-haproxy"
 check "nothing is left but state and the edited configuration" leaves_little
 check "no directory, address or link is left" leaves_no_more
 check "no process is left" nobody_is_left
-check "the default zone is as it was" firewall_is_clean
-check "the other zone is whole" other_zone_is_whole
+check "the default zone is as it was" default_zone_is_clean
+check "every zone is whole" every_zone_is_whole
 check "install again" on 1 "$DNF install baton && mv /etc/baton/baton.toml.rpmsave /etc/baton/baton.toml && systemctl enable -q --now baton-haproxy baton"
 check "traffic again" until_answers "http://$NET.1/" Host: web.example.com
 ended

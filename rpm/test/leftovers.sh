@@ -12,26 +12,28 @@ leaves_little() {
     ! grep -Ev '^/(etc/baton(/baton.toml.rpmsave|/conf.d.*)?|var/lib/baton.*|run/baton.*|etc/(gpg|pki).*|var/lib/systemd/.*|root/.*)$' "$LAB/left"
 }
 
-# Directories that were made on the way and that no package takes with it; addresses and links.
+# Directories that were made on the way and that no package takes along (EL's own packages have some that Debian's have
+# not); addresses and links.
 leaves_no_more() {
     local left
     on 1 "$SURVEY" >"$LAB/after" || return 1
-    left=$(grep -Fxv -f "$LAB/before" "$LAB/after" | grep -Ev '^/(etc/baton|var/lib/baton|run/baton|var/log/baton|var/lib/dnf|var/lib/rpm)(/|$)') || return 0
+    left=$(grep -Fxv -f "$LAB/before" "$LAB/after" | grep -Ev '^/(etc/baton|var/lib/baton|run/baton|var/log/baton|var/lib/dnf|var/lib/rpm)(/|$)' |
+        grep -Ev '^/usr/share/(man/man1|licenses|selinux|selinux/packages)$') || return 0
     echo "$left"
     return 1
 }
 
 nobody_is_left() { on 1 '! pgrep -l -u baton,haproxy'; }
 
-# The default zone as it was, and a firewall that still loads.
-firewall_is_clean() {
-    on 1 'firewall-cmd --check-config && ! grep -r --include="*.xml" baton /etc/firewalld/zones && firewall-cmd --reload && ! firewall-cmd --list-services | grep baton'
+default_zone_is_clean() {
+    on 1 'zone=$(firewall-cmd --get-default-zone); ! grep baton /etc/firewalld/zones/$zone.xml && ! firewall-cmd --list-services | grep baton && ! firewall-cmd --permanent --list-services | grep baton'
 }
 
-# A zone that an administrator added our services to: firewalld gives up a zone that names a service it does not know.
+# An administrator's zone: firewalld gives up one that names a service it does not know, and everything with it.
 in_another_zone() {
     on 1 'firewall-cmd -q --permanent --zone=internal --add-service=baton-admin --add-service=baton-vrrp && firewall-cmd -q --reload && firewall-cmd --zone=internal --query-service=baton-admin'
 }
-other_zone_is_whole() {
-    on 1 'firewall-cmd --reload; firewall-cmd --zone=internal --list-all >/tmp/zone; cat /tmp/zone; grep -q "services:.*ssh" /tmp/zone && ! grep baton /tmp/zone && firewall-cmd -q --check-config'
+every_zone_is_whole() {
+    on 1 'firewall-cmd --check-config && firewall-cmd --reload && firewall-cmd --zone=internal --list-all | tee /tmp/zone && grep -q "services:.*ssh" /tmp/zone && ! grep baton /tmp/zone &&
+        ! grep -r --include="*.xml" baton /etc/firewalld/zones'
 }
