@@ -14,7 +14,7 @@ under_load() {
     wait "${pids[@]}"
     for kind in keep-alive close; do
         cat "$LAB/wrk-$kind"
-        ! grep -q 'Socket errors\|Non-2xx' "$LAB/wrk-$kind" && grep -q '[1-9][0-9][0-9][0-9] requests in' "$LAB/wrk-$kind" || done=1
+        ! grep -q 'Socket errors\|Non-2xx' "$LAB/wrk-$kind" && grep -q '[0-9]\{4,\} requests in' "$LAB/wrk-$kind" || done=1
     done
     return $done
 }
