@@ -20,8 +20,8 @@ check() {
 }
 
 ended() {
-    marathon_down
     hosts_down
+    marathon_down
     trap - EXIT
     rm -rf "$SEED"
     say "$(basename "$0" .sh), $SUITE: $SECONDS s"
@@ -30,7 +30,7 @@ ended() {
 # From here on the directories are ours, too.
 hosts_lock
 SECONDS=0
-trap 'bad=1; marathon_down; hosts_down' EXIT
+trap 'bad=1; hosts_down; marathon_down' EXIT
 
 # The repository, our key, and a stand-in for what EL itself provides.
 seed() {

@@ -18,7 +18,7 @@ leaves_no_more() {
     local left
     on 1 "$SURVEY" >"$LAB/after" || return 1
     left=$(grep -Fxv -f "$LAB/before" "$LAB/after" | grep -Ev '^/(etc/baton|var/lib/baton|run/baton|var/log/baton|var/lib/dnf|var/lib/rpm)(/|$)' |
-        grep -Ev '^/usr/share/(man/man1|licenses|selinux|selinux/packages)$') || return 0
+        grep -Ev '^/usr/share/(man/man1|licenses|selinux|selinux/packages)$|^/usr/lib/systemd/system$') || return 0
     echo "$left"
     return 1
 }

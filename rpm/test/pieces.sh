@@ -32,13 +32,13 @@ logged() {
 }
 
 rotates() {
-    on 1 'logrotate -d /etc/logrotate.d/baton 2>&1 | tee /tmp/said; ! grep -i "error" /tmp/said && grep -q "considering log /var/log/baton/haproxy.log" /tmp/said &&
+    on 1 'touch /var/lib/logrotate/status; logrotate -d /etc/logrotate.d/baton 2>&1 | tee /tmp/said; ! grep -i "error" /tmp/said && grep -q "considering log /var/log/baton/haproxy.log" /tmp/said &&
         logrotate -f /etc/logrotate.d/baton && test -s /var/log/baton/haproxy.log.1' && logged /after-rotation && on 1 '! grep after-rotation /var/log/baton/haproxy.log.1'
 }
 
 # It counts fields from the left: EL's rsyslog writes the time as three, Debian's (12 and later) as one.
 halog_counts() {
-    on 1 'grep -q "^20" /var/log/baton/haproxy.log && skip="-s -2"; /usr/libexec/baton/halog $skip -st </var/log/baton/haproxy.log 2>&1' | tee "$LAB/halog"
+    on 1 'grep -q "^20" /var/log/baton/haproxy.log && skip="-s -1"; /usr/libexec/baton/halog $skip -st </var/log/baton/haproxy.log 2>&1' | tee "$LAB/halog"
     grep -q '^200 [1-9]' "$LAB/halog" && grep -q ' 0 parsing errors' "$LAB/halog"
 }
 
