@@ -67,6 +67,8 @@ REPO
 
 # A Marathon and its tasks on the bridge, with one app.
 outside_marathon() {
+    local program=${CARGO_TARGET_DIR:-$here/../../target}/debug/marathon-sim
+    [ -x "$program" ] || { echo "rpm: no $program: cargo build -p e2e --bin marathon-sim" >&2; exit 1; }
     marathon_down
     cat >"$LAB/app.json" <<APP
 {"id": "/web", "instances": 3, "cpus": 0.1, "mem": 32,
@@ -74,8 +76,7 @@ outside_marathon() {
  "container": {"type": "DOCKER", "docker": {"image": "web", "network": "BRIDGE",
   "portMappings": [{"containerPort": 80, "hostPort": 0, "servicePort": 10001, "protocol": "tcp"}]}}}
 APP
-    ip netns exec $BRIDGE "${CARGO_TARGET_DIR:-$here/../../target}/debug/marathon-sim" --listen $NET.254:8080 --agent $NET.254=$NET.254 --load "$LAB/app.json" \
-        >"$LAB/marathon.log" 2>&1 9>&- &
+    ip netns exec $BRIDGE "$program" --listen $NET.254:8080 --agent $NET.254=$NET.254 --load "$LAB/app.json" >"$LAB/marathon.log" 2>&1 9>&- &
     echo $! >"$LAB/marathon.pid"
 }
 

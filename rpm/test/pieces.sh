@@ -28,7 +28,7 @@ rsyslog_takes_it() {
 logged() {
     outside curl -s -m 2 -o /dev/null -H 'Host: web.example.com' "http://$NET.1$1"
     for _ in $(seq 50); do on 1 grep -q -- "$1" /var/log/baton/haproxy.log 2>/dev/null && break; sleep 0.2; done
-    on 1 "ls -l /var/log/baton; tail -n 3 /var/log/baton/haproxy.log; grep -q -- '$1' /var/log/baton/haproxy.log && ! grep -s -- '$1' /var/log/syslog /var/log/messages"
+    on 1 "ls -l /var/log/baton; tail -n 3 /var/log/baton/haproxy.log; grep -q -- '$1' /var/log/baton/haproxy.log && ! cat /var/log/syslog /var/log/messages 2>/dev/null | grep -- '$1'"
 }
 
 rotates() {

@@ -1,11 +1,11 @@
 # Upgrades on two hosts, under load, and on a full disk. Sourced by pair.sh.
 
 # under_load COMMAND...: meanwhile no request through the floating address fails: neither on connections that are kept,
-# nor on those that are new for each request.
+# nor on those that are new for each request. The load takes what the packages' installation leaves it.
 under_load() {
     local done=0 pids=() kind
     for kind in keep-alive close; do
-        ip netns exec $BRIDGE wrk -t1 -c8 -d120 -H 'Host: web.example.com' -H "Connection: $kind" "http://$VIP/" >"$LAB/wrk-$kind" 2>&1 9>&- &
+        nice -n 10 ip netns exec $BRIDGE wrk -t1 -c8 -d120 -H 'Host: web.example.com' -H "Connection: $kind" "http://$VIP/" >"$LAB/wrk-$kind" 2>&1 9>&- &
         pids+=($!)
     done
     sleep 2
