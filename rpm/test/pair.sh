@@ -23,7 +23,7 @@ for host in 1 2; do
     check "firewalld runs on lb$host" on $host firewall-cmd --state
 done
 
-state() { on "$1" baton vip status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["routers"][0]["state"])'; }
+state() { on "$1" baton vip status --json 2>/dev/null | python3 -c 'import json, sys; print(json.load(sys.stdin)["routers"][0]["state"])' 2>/dev/null; }
 until_state() {
     for _ in $(seq 100); do [ "$(state "$1")" = "$2" ] && return; sleep 0.2; done
     on "$1" baton vip status
