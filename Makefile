@@ -62,6 +62,7 @@ test-rpm: rpm ## the RPMs on booted hosts with a real systemd; as root
 	rpm/test/lint.sh dist
 	rpm/test/shipped.sh dist
 	rpm/test/depsolve.sh dist
+	@echo "rpm: booted hosts (4 to 6 minutes)"
 	rpm/test/next.sh build/rpm/next-repository
 	SUITE=bookworm rpm/test/pair.sh dist build/rpm/next-repository
 	SUITE=bullseye CGROUP=v1 rpm/test/install.sh dist
