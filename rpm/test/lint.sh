@@ -31,7 +31,7 @@ done < <(find "$tmp/root" -type f -perm /111 -exec sh -c 'head -c4 "$1" | grep -
 [ "$count" -ge 3 ] || fail "only $count programs found"
 
 echo "rpm: what rpm 4.11 reads"
-# rpmlib.c of that release; rich dependencies and zstd are not in it.
+# What its releases up to that one brought; rich dependencies, large files and zstd came later.
 known='BuiltinLuaScripts CompressedFileNames ConcurrentAccess ExplicitPackageProvide FileCaps FileDigests
     HeaderLoadSortsTags PartialHardlinkSets PayloadFilesHavePrefix PayloadIsBzip2 PayloadIsLzma PayloadIsXz
     ScriptletExpansion ScriptletInterpreterArgs TildeInVersions VersionedDependencies'
