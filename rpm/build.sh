@@ -119,7 +119,7 @@ step sign sign
 ls -l "$dist/x86_64" | awk 'NR > 1 { printf "rpm: %s %d kB\n", $9, $5 / 1024 }' >&2
 newer=$(grep -vxFf "$root/rpm/versions" "$work/haproxy/sources" || true)
 if [ -n "$newer" ]; then
-    echo "rpm: Debian's archive has other sources than rpm/versions names. The packages are made of them, and their release is" >&2
-    echo "rpm: higher. Once they are tested, write these lines into rpm/versions:" >&2
+    echo "rpm: the archive has other sources than rpm/versions names. The packages are made of them, with a higher release." >&2
+    echo "rpm: Once they are tested, write into rpm/versions:" >&2
     echo "$newer" >&2
 fi
