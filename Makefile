@@ -52,7 +52,7 @@ bench: packages ## figures, one a line; ONLY=prefix for some of them
 
 rpm: ## signed RPMs, SRPMs and a yum repository in dist/, on Debian; as root
 	@tools/need-cargo
-	@tools/packages autoconf automake binutils createrepo-c dpkg-dev git gnupg libtool make perl python3-venv rpm
+	@tools/packages autoconf automake binutils createrepo-c dpkg-dev git gnupg libtool make perl pkgconf python3-venv rpm
 	rpm/build.sh dist
 
 test-rpm: rpm ## the RPMs on booted hosts with a real systemd; as root

@@ -3,24 +3,32 @@
 # usage: rpm/build.sh [DIST]      (or `make rpm`); on Debian, as root for the sources' own apt lists
 #
 # RPM_KEY      name of the key in your gpg keyring to sign with; without it one is made in build/rpm/gnupg
-# RPM_WORK     where it builds (default: build/rpm); what is there already is not fetched or built again
+# RPM_WORK     where it builds (default: build/rpm)
+# RPM_OFFLINE  1: ask nobody for newer sources; tools, sources and crates are there from an earlier build
 #
-# On an EL machine the SRPMs build by themselves: rpmbuild --rebuild baton-haproxy-*.src.rpm
+# On an EL machine the SRPMs build by themselves: docs/packaging.md.
 set -euo pipefail
+umask 022
 root=$(cd "$(dirname "$0")/.." && pwd)
 dist=$(realpath -m "${1:-$root/dist}")
 work=$(realpath -m "${RPM_WORK:-$root/build/rpm}")
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
-mkdir -p "$work"/{bin,SOURCES,log}
+mkdir -p "$work"/{bin,log}
+[ "${RPM_OFFLINE:-0}" != 1 ] || export CARGO_NET_OFFLINE=true
 lap() { printf 'rpm: %4d s  %s\n' "$SECONDS" "$*" >&2; }
 
 . "$root/rpm/lib.sh"
 
 # A step: its output goes to a file, whose end is shown if it fails.
 step() {
-    local name=$1
+    local name=$1 failed
     shift
-    if ! "$@" >"$work/log/$name" 2>&1; then
+    # Not in an `if`: its first failing command would not end it there.
+    set +e
+    (set -e && "$@") >"$work/log/$name" 2>&1
+    failed=$?
+    set -e
+    if [ $failed != 0 ]; then
         tail -30 "$work/log/$name" >&2
         echo "rpm: $name failed: $work/log/$name" >&2
         return 1
@@ -28,8 +36,16 @@ step() {
     lap "$name"
 }
 
+# A tar file that depends on nothing but names and contents.
+pack=(tar --sort=name --owner=0 --group=0 --numeric-owner --mode=go=rX,u+rw --mtime=@1)
+
 toolchain() {
-    [ -x "$work/venv/bin/cargo-zigbuild" ] || { python3 -m venv "$work/venv" && "$work/venv/bin/pip" -q install -r "$root/rpm/requirements.txt"; }
+    # Copied last: what is there is whole, and as asked for.
+    if ! cmp -s "$root/rpm/requirements.txt" "$work/venv/requirements.txt"; then
+        python3 -m venv --clear "$work/venv"
+        "$work/venv/bin/pip" -q install -r "$root/rpm/requirements.txt"
+        cp "$root/rpm/requirements.txt" "$work/venv/"
+    fi
     # The program itself: starting Python for each of a thousand files takes longer than most of them.
     local tool args zig
     zig=$(echo "$work"/venv/lib/python3*/site-packages/ziglang/zig)
@@ -45,10 +61,14 @@ toolchain() {
 }
 
 sources() {
-    [ -s "$work/haproxy/versions" ] || "$root/rpm/sources.sh" "$work/haproxy"
-    cp "$work"/haproxy/*.tar "$work/SOURCES/"
-    cp "$work/haproxy/sources" "$work/SOURCES/sources"
-    local pack=(tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@1)
+    if [ "${RPM_OFFLINE:-0}" != 1 ]; then
+        "$root/rpm/sources.sh" "$work/haproxy"
+    elif [ ! -s "$work/haproxy/sources" ]; then
+        echo "rpm: RPM_OFFLINE: $work/haproxy has no sources of an earlier build" >&2
+        return 1
+    fi
+    rm -rf "$work/SOURCES" && mkdir "$work/SOURCES"
+    cp "$work"/haproxy/*.tar "$work/haproxy/sources" "$work/SOURCES/"
     "${pack[@]}" -C "$root" -cf "$work/SOURCES/baton-packaging-$version.tar" packaging
     # What git knows, so that nothing that lies about gets in.
     git -C "$root" ls-files -z -- . ':!:.ci' | "${pack[@]}" -C "$root" --no-recursion --null \
@@ -66,7 +86,7 @@ vendor() {
         : >"$alien/src/lib.rs"
     done
     sed -i 's,^directory = .*,directory = "vendor",' "$work/vendor/vendor.toml"
-    tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@1 -C "$work/vendor" -cf "$work/SOURCES/baton-$version-vendor.tar" vendor vendor.toml
+    "${pack[@]}" -C "$work/vendor" -cf "$work/SOURCES/baton-$version-vendor.tar" vendor vendor.toml
 }
 
 sign() {
@@ -86,7 +106,7 @@ step sources sources
 step vendor vendor
 rm -rf "$work/RPMS" "$work/SRPMS" "$work/BUILD"
 # Made here: two rpmbuilds that both find one missing both make it, and one of them fails.
-mkdir -p "$work"/{RPMS/x86_64,SRPMS,SPECS,BUILDROOT} "$work/BUILD"/{baton,baton-haproxy,baton-selinux}
+mkdir -p "$work"/{RPMS/x86_64,SRPMS,BUILDROOT} "$work/BUILD"/{baton,baton-haproxy,baton-selinux}
 step haproxy haproxy & haproxy=$!
 step daemon daemon & daemon=$!
 failed=0
@@ -97,3 +117,9 @@ step selinux selinux
 key >"$work/log/key" 2>&1
 step sign sign
 ls -l "$dist/x86_64" | awk 'NR > 1 { printf "rpm: %s %d kB\n", $9, $5 / 1024 }' >&2
+newer=$(grep -vxFf "$root/rpm/versions" "$work/haproxy/sources" || true)
+if [ -n "$newer" ]; then
+    echo "rpm: the archive has other sources than rpm/versions names. The packages are made of them, with a higher release." >&2
+    echo "rpm: Once they are tested, write into rpm/versions:" >&2
+    echo "$newer" >&2
+fi

@@ -1,26 +1,27 @@
 # How each package is built and signed. Sourced by build.sh and by the tests, with root, work and version set.
 
-# rpmbuild as EL's: its macros where this machine lacks them.
 package() {
     local name=$1
     shift
-    local macros="$root/rpm/macros.baton"
-    rpm --eval '%{?_unitdir}' | grep -q / || macros="$root/rpm/macros.el $macros"
-    local load=()
-    for file in $macros; do load+=("--load=$file"); done
+    local top=${RPM_TOP:-$work}
+    mkdir -p "$top/SPECS"
+    # The versions are in the spec: the source package holds it, and not what is defined below.
+    {
+        echo "%global baton_version $version"
+        [ "$name" != baton-haproxy ] || cat "$work/haproxy/head"
+        cat "$root/rpm/$name.spec"
+    } >"$top/SPECS/$name.spec"
     # Not both at once (-ba): a package would then name its source package by a digest, and that one holds the spec as
     # it was understood, with the paths of this directory.
     local stage
     for stage in ${RPM_STAGE:--bs -bb}; do
-        PATH="$work/venv/bin:$PATH" rpmbuild "${load[@]}" --nodeps "$stage" --define "_topdir ${RPM_TOP:-$work}" --define "_builddir ${RPM_TOP:-$work}/BUILD/$name" \
-            --define "baton_version $version" "$@" "$root/rpm/$name.spec"
+        PATH="$work/venv/bin:$PATH" rpmbuild --load="$root/rpm/macros.baton" --nodeps "$stage" --define "_topdir $top" --define "_builddir $top/BUILD/$name" \
+            --define "baton_tools $(tr '\n' ' ' <"$root/rpm/requirements.txt")" "$@" "$top/SPECS/$name.spec"
     done
 }
 
 haproxy() {
-    local defines=() name found
-    while read -r name found; do defines+=(--define "${name}_version $found"); done <"$work/haproxy/versions"
-    package baton-haproxy "${defines[@]}" --define "baton_cc $work/bin/zcc" --define "baton_ar $work/bin/zar" --define "baton_ranlib $work/bin/zranlib"
+    package baton-haproxy --define "baton_cc $work/bin/zcc" --define "baton_ar $work/bin/zar" --define "baton_ranlib $work/bin/zranlib"
 }
 
 daemon() {

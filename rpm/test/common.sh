@@ -38,7 +38,7 @@ seed() {
     mkdir -p "$SEED/srv/base" "$SEED/srv/unsigned" "$SEED/etc/yum.repos.d" "$SEED/etc/dnf"
     cp -r "$DIST" "$SEED/srv/baton"
     rm -rf "$SEED/srv/baton/SRPMS"
-    rpmbuild --load="$here/../macros.el" --load="$here/../macros.baton" -bb --quiet --define "_topdir $LAB/stub" --define 'el 9' \
+    rpmbuild --load="$here/../macros.baton" -bb --quiet --define "_topdir $LAB/stub" --define 'el 9' \
         --define 'glibc 2.28' --define 'systemd_version 239' "$here/el-stub.spec" >/dev/null 2>&1
     cp "$LAB"/stub/RPMS/*.rpm "$SEED/srv/base/"
     createrepo_c -q "$SEED/srv/base"
