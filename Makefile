@@ -56,7 +56,7 @@ rpm: ## signed RPMs, SRPMs and a yum repository in dist/, on Debian; as root
 	rpm/build.sh dist
 
 test-rpm: rpm ## the RPMs on booted hosts with a real systemd; as root
-	@tools/packages binutils cpio createrepo-c curl dnf gnupg iproute2 mmdebstrap openssh-client python3 rpm rpmlint \
+	@tools/packages binutils cpio createrepo-c curl dnf gnupg iproute2 mmdebstrap openssh-client python3 rpm rpmlint secilc \
 	    systemd-container wrk
 	$(CARGO) build --workspace --bins
 	rpm/test/lint.sh dist

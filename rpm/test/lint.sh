@@ -62,6 +62,15 @@ fi
 [ "$(rpm -qpl "$tmp"/el/RPMS/noarch/*.rpm)" = "$(rpm -qpl --nosignature "$dist"/x86_64/baton-selinux-*.rpm)" ] ||
     fail "baton-selinux holds other files when built from its source package"
 
+echo "rpm: the SELinux module with an old policy"
+# Of what came after EL7's, or is called otherwise elsewhere.
+later='map watch process2 nnp_transition nosuid_transition haproxy_t haproxy_exec_t locale_t cert_t net_conf_t
+    syslogd_runtime_t init_runtime_t sysctl_net_t cgroup_t systemd_tmpfiles_t'
+modules=$tmp/root/usr/share/selinux/packages
+python3 "$here/old-policy.py" "$modules/baton.cil" $later >"$tmp/old.cil"
+secilc -o "$tmp/policy" -f "$tmp/contexts" "$tmp/old.cil" "$modules/baton.cil" "$modules/baton-permissive.cil" 2>"$tmp/said" ||
+    { cat "$tmp/said" >&2; fail "baton.cil needs what an old policy does not have"; }
+
 echo "rpm: rpmlint"
 rpmlint -c "$here/rpmlint.toml" "$dist"/x86_64/*.rpm >"$tmp/lint" 2>&1 || { cat "$tmp/lint" >&2; fail "rpmlint"; }
 

@@ -22,7 +22,7 @@ log() { "$@" >>"$next/log" 2>&1 || { tail -30 "$next/log" >&2; exit 1; }; }
 RPM_TOP=$next RPM_STAGE=-bb log daemon --define 'baton_release 2' --define 'baton_cargo true'
 
 # HAProxy: its package's programs, with a section that they did not have, by its spec with nothing to compile.
-haproxy_version=$(awk '$1 == "haproxy" { print $2 }' "$work/haproxy/versions")
+haproxy_version=$(sed -n 's/^%global haproxy_version //p' "$work/haproxy/head")
 source=haproxy-$haproxy_version
 programs=$next/BUILD/baton-haproxy/baton-$source
 mkdir -p "$next/built" "$programs/$source/admin/halog"
@@ -32,7 +32,7 @@ objcopy --add-section .baton.release="$next/release" "$next/built/usr/libexec/ba
 cp "$next/built/usr/libexec/baton/halog" "$programs/$source/admin/halog/"
 tar -C "$programs" -xf "$work/SOURCES/$source.tar" "$source/LICENSE"
 tar -C "$programs" -xf "$work/SOURCES/baton-packaging-$version.tar"
-cp "$work/SOURCES/sources" "$programs/"
+cp "$next"/built/usr/share/doc/baton-haproxy/* "$programs/"
 ln -sf "$work"/SOURCES/{haproxy,openssl,pcre2,lua,libxcrypt,baton-packaging}-*.tar "$work/SOURCES/sources" "$next/SOURCES/"
 sed -i -e 's/^Release:.*/Release: 2/' -e '/^%prep$/,/^%install$/{/^%install$/!d}' "$tree/rpm/baton-haproxy.spec"
 sed -i 's/^%install$/%prep\n%setup -q -D -T\n\n%build\n\n%install/' "$tree/rpm/baton-haproxy.spec"

@@ -26,7 +26,7 @@ executions() { on "$1" 'journalctl -u baton --no-pager | grep -c "SIGUSR2: execu
 # The newest child of the master.
 worker() { on "$1" 'pgrep -n -P $(systemctl show -p MainPID --value baton-haproxy)'; }
 
-# in_place HOST RELEASE DNF PACKAGES...: afterwards each of PACKAGES is of RELEASE, and its process, the same as before,
+# in_place HOST RELEASE DNF PACKAGES...: afterwards each of PACKAGES is of RELEASE (its first number), and its process, the same as before,
 # runs what is installed; nothing else was started anew, and the address stayed.
 in_place() {
     local host=$1 release=$2 dnf=$3 before executed child now package
@@ -37,7 +37,7 @@ in_place() {
     now=$(standing "$host")
     [ "$before" = "$now" ] || { echo "before: $before; now: $now"; return 1; }
     for package in "$@"; do
-        on "$host" "rpm -q $package; rpm -q --qf '%{RELEASE}' $package | grep -qx $release" || return 1
+        on "$host" "rpm -q $package; rpm -q --qf '%{RELEASE}.' $package | grep -q '^$release[.]'" || return 1
         on "$host" "readlink /proc/$(main_pid "$host" "$package")/exe" | tee "$LAB/exe"
         ! grep -q deleted "$LAB/exe" || return 1
     done
