@@ -32,6 +32,7 @@ check "the default configuration and two keys are enough" on 1 baton check
 configure 1 150
 check "check" on 1 baton check
 check "another service on port 80 is named" names_the_squatter
+check "a file that the daemon could not read is named" names_the_unreadable
 check "a key of a later release is refused by name" refuses_the_future
 check "start" on 1 systemctl enable -q --now baton-haproxy baton
 check "firewalld runs" on 1 firewall-cmd --state
@@ -58,6 +59,8 @@ check "no directory, address or link is left" leaves_no_more
 check "no process is left" nobody_is_left
 check "the default zone is as it was" default_zone_is_clean
 check "every zone is whole" every_zone_is_whole
+on 1 'echo net.ipv4.tcp_fin_timeout = 29 >/etc/sysctl.d/60-mine.conf'
 check "install again" on 1 "$DNF install baton && mv /etc/baton/baton.toml.rpmsave /etc/baton/baton.toml && systemctl enable -q --now baton-haproxy baton"
+check "an administrator's sysctl has the last word" on 1 'test "$(sysctl -n net.ipv4.tcp_fin_timeout)" = 29'
 check "traffic again" until_answers "http://$NET.1/" Host: web.example.com
 ended

@@ -30,6 +30,16 @@ names_the_squatter() {
     [ $code = 1 ] && grep -q 'WRONG cannot listen on .*80.*python3.* has the port' <<<"$said"
 }
 
+# As root writes it on a host with a strict umask: root reads it, the daemon would not.
+names_the_unreadable() {
+    local said code=0
+    on 1 'umask 077; echo "[log]" >/etc/baton/conf.d/mine.toml'
+    said=$(on 1 'stat -c %U:%G:%a /etc/baton/conf.d/mine.toml; baton check') || code=$?
+    on 1 rm /etc/baton/conf.d/mine.toml
+    echo "$code: $said"
+    [ $code = 1 ] && grep -qx 'root:baton:600' <<<"$said" && grep -q 'WRONG .*mine.toml: user baton cannot read it; chgrp baton' <<<"$said"
+}
+
 # future CODE COMMAND...: with a key that nobody knows, the command ends with CODE and names the key.
 future() {
     local wanted=$1 said code=0
