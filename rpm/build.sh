@@ -101,9 +101,10 @@ sign() {
     rm -rf "$dist" && mv "$dist.new" "$dist"
 }
 
-step toolchain toolchain
+step toolchain toolchain & toolchain=$!
 step sources sources
 step vendor vendor
+wait $toolchain
 rm -rf "$work/RPMS" "$work/SRPMS" "$work/BUILD"
 # Made here: two rpmbuilds that both find one missing both make it, and one of them fails.
 mkdir -p "$work"/{RPMS/x86_64,SRPMS,BUILDROOT} "$work/BUILD"/{baton,baton-haproxy,baton-selinux}
