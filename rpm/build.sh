@@ -101,16 +101,17 @@ sign() {
     rm -rf "$dist" && mv "$dist.new" "$dist"
 }
 
+failed=0
 step toolchain toolchain & toolchain=$!
-step sources sources
-step vendor vendor
-wait $toolchain
+{ step sources sources; step vendor vendor; } & sources=$!
+wait $toolchain || failed=1
+wait $sources || failed=1
+[ $failed = 0 ] || exit 1
 rm -rf "$work/RPMS" "$work/SRPMS" "$work/BUILD"
 # Made here: two rpmbuilds that both find one missing both make it, and one of them fails.
 mkdir -p "$work"/{RPMS/x86_64,SRPMS,BUILDROOT} "$work/BUILD"/{baton,baton-haproxy,baton-selinux}
 step haproxy haproxy & haproxy=$!
 step daemon daemon & daemon=$!
-failed=0
 wait $haproxy || failed=1
 wait $daemon || failed=1
 [ $failed = 0 ] || exit 1
