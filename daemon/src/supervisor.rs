@@ -151,7 +151,7 @@ pub async fn run(config: Config, loader: Loader, ambient: Ambient) -> anyhow::Re
                     Err(why) => log::error!("the old configuration stays: {why}"),
                 },
                 Asked::Force => operator.nudge(Nudge::Force),
-                Asked::Upgrade => match upgrade(&installed, &vip).await {
+                Asked::Upgrade => match upgrade(&installed, &vip, &mut signals).await {
                     Ok(never) => match never {},
                     Err(Stays::Running(why)) => log::error!("no upgrade, baton goes on as it is: {why:#}"),
                     Err(Stays::Suspended(why)) => break Some(Ok(("upgrade", Err(why)))),
@@ -204,7 +204,11 @@ enum Stays {
 }
 
 /// Replaces this process by the installed program; the addresses stay meanwhile.
-async fn upgrade(installed: &Installed, vip: &mpsc::Sender<ha::Request>) -> Result<Infallible, Stays> {
+async fn upgrade(
+    installed: &Installed,
+    vip: &mpsc::Sender<ha::Request>,
+    signals: &mut Signals,
+) -> Result<Infallible, Stays> {
     installed.check().await.map_err(Stays::Running)?;
     let (answer, answered) = oneshot::channel();
     let asked = vip.send(ha::Request::Suspend(answer)).await;
@@ -212,6 +216,7 @@ async fn upgrade(installed: &Installed, vip: &mpsc::Sender<ha::Request>) -> Resu
     let suspended = answered.await.context("suspend the virtual routers").map_err(Stays::Suspended)?;
     suspended.map_err(|why| Stays::Suspended(anyhow::anyhow!(why)))?;
     log::info!("SIGUSR2: executing {installed} in place");
+    signals.hold().context("hold signals back").map_err(Stays::Suspended)?;
     Err(Stays::Suspended(installed.execute()))
 }
 

@@ -15,7 +15,6 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::privileges::Ambient;
-use crate::signals;
 
 /// What this process was started as.
 #[derive(Debug, Clone)]
@@ -68,12 +67,11 @@ impl Installed {
         why.context(format!("execute {self}"))
     }
 
-    // Not by the standard library, which would let the held signals through.
+    // Not by the standard library: it would let the signals through that are held back.
     fn become_it(&self) -> anyhow::Result<Infallible> {
         let path = CString::new(self.path.as_os_str().as_bytes())?;
         let own = std::iter::once(self.path.as_os_str()).chain(self.args.iter().map(OsString::as_os_str));
         let args = own.map(|arg| CString::new(arg.as_bytes())).collect::<Result<Vec<_>, _>>()?;
-        signals::hold()?;
         Ok(nix::unistd::execv(&path, &args)?)
     }
 }

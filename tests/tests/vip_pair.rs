@@ -131,8 +131,7 @@ fn an_upgrade_in_place_is_a_new_process_that_nobody_notices() {
         assert_eq!(scene.holders(), [true, false], "after {:?}\n{}", began.elapsed(), one.log());
         std::thread::sleep(Duration::from_millis(5));
     }
-    let after = one.until("runs anew", |status| status["started_at"] != before["started_at"]).unwrap();
-    assert_eq!(after["pid"], before["pid"]);
+    let after = anew(&one, &before);
     let resumed = &after["vrrp"]["routers"][0];
     assert_eq!(
         (&resumed["state"], &resumed["reason"]),
@@ -153,10 +152,7 @@ fn upgrades_in_a_row_end_nothing() {
         std::thread::sleep(Duration::from_micros(700));
         assert_eq!(scene.holders(), [true, false], "after {:?}\n{}", began.elapsed(), one.log());
     }
-    let after = one
-        .until("runs anew", |status| status["pid"].is_u64() && status["started_at"] != before["started_at"])
-        .unwrap();
-    assert_eq!(after["pid"], before["pid"]);
+    anew(&one, &before);
     scene.only(0);
     assert_eq!(two.router().unwrap()["counters"]["became_active"], 0);
 }
@@ -172,13 +168,25 @@ fn an_upgrade_beside_haproxys_own_moves_nothing() {
         kill(master, Signal::SIGUSR2).unwrap();
         std::thread::sleep(Duration::from_millis(4) * step);
         one.signal(Signal::SIGUSR2).unwrap();
-        let anew = |status: &Value| status["pid"].is_u64() && status["started_at"] != before["started_at"];
-        one.until("runs anew", anew).unwrap();
+        anew(&one, &before);
         assert_eq!(scene.holders(), [true, false], "{}", one.log());
         std::thread::sleep(Duration::from_millis(300));
     }
     assert!(!one.log().contains("unfit"), "{}", one.log());
     assert_eq!(two.router().unwrap()["counters"]["became_active"], 0);
+}
+
+/// As `systemctl stop` just after a package's upgrade.
+#[test]
+fn a_stop_that_meets_an_upgrade_is_obeyed() {
+    for wait in [0, 5, 20, 60, 120] {
+        let (scene, mut one, _two) = Scene::pair(&router(), "");
+        one.signal(Signal::SIGUSR2).unwrap();
+        std::thread::sleep(Duration::from_millis(wait));
+        one.signal(Signal::SIGTERM).unwrap();
+        wait_for("the end", PATIENCE, || !one.running().0).unwrap();
+        scene.only(1);
+    }
 }
 
 #[test]
@@ -195,7 +203,7 @@ fn a_program_that_would_not_start_is_not_executed() {
     assert_eq!((&after["pid"], &after["started_at"]), (&before["pid"], &before["started_at"]));
     std::fs::write(&file, good).unwrap();
     one.signal(Signal::SIGUSR2).unwrap();
-    one.until("runs anew", |status| status["started_at"] != before["started_at"]).unwrap();
+    anew(&one, &before);
     scene.only(0);
     assert_eq!(two.router().unwrap()["counters"]["became_active"], 0);
 }
@@ -299,6 +307,15 @@ fn announcements_come_as_designed() {
         .into();
     after_a_resignation(&bursts[0]);
     after_silence(&bursts[1]);
+}
+
+/// Waits for the same process to be another program; its status.
+#[track_caller]
+fn anew(one: &Node, before: &Value) -> Value {
+    let other = |status: &Value| status["started_at"].is_number() && status["started_at"] != before["started_at"];
+    let after = one.until("runs anew", other).unwrap();
+    assert_eq!(after["pid"], before["pid"]);
+    after
 }
 
 /// At 0, 20 ms, 100 ms, 500 ms, 2 s and 5 s.
