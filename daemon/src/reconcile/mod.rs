@@ -311,12 +311,12 @@ impl Task {
         if complete {
             self.accepted(&snapshot).await;
             self.reporter.wanted(&wanted.issues, &self.left_out);
-            self.reporter.serves(&wanted.state, &snapshot);
             let after = Duration::from(self.inputs.builder.config.haproxy.cleanup_after);
             let needed = !after.is_zero() && self.live.has_retired(&wanted.state);
             schedule(&mut self.cleanup, needed, Instant::now() + after);
         }
-        self.reporter.brought(&brought, &snapshot, self.live.draining());
+        let serves = complete.then_some(&wanted.state);
+        self.reporter.brought(&brought, serves, &snapshot, self.live.draining());
         if matches!(brought, Brought::Applied { .. }) && self.files.is_none() {
             self.files = Some(Instant::now() + FOLLOW);
         }
@@ -433,10 +433,11 @@ impl Task {
                 }
                 _ => self.live.failed().await,
             }
+            // The result last: who waits for it finds the rest there.
+            self.reporter.checked(self.inputs.reloader.checks());
+            self.reporter.draining(self.live.draining());
             self.reporter.wanted(&built.issues, &self.left_out);
             self.reporter.ended(&outcome, &built, &snapshot, &because);
-            self.reporter.draining(self.live.draining());
-            self.reporter.checked(self.inputs.reloader.checks());
             if outcome.is_applied() {
                 self.force = false;
                 self.accepted(&snapshot).await;

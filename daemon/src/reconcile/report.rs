@@ -127,11 +127,6 @@ impl Reporter {
         });
     }
 
-    /// The newest wanted state runs.
-    pub(super) fn serves(&self, state: &LbState, snapshot: &Snapshot) {
-        self.status.send_modify(|status| serves(&mut status.applied, state, snapshot));
-    }
-
     /// The files say what runs, or why they do not.
     pub(super) fn filed(&self, trouble: Option<&str>) {
         self.status.send_if_modified(|status| {
@@ -149,8 +144,8 @@ impl Reporter {
         });
     }
 
-    /// A change at run time, or none was needed.
-    pub(super) fn brought(&self, brought: &Brought, snapshot: &Snapshot, draining: usize) {
+    /// A change at run time, or none was needed; `state` is what runs now if nothing is left to do.
+    pub(super) fn brought(&self, brought: &Brought, state: Option<&LbState>, snapshot: &Snapshot, draining: usize) {
         self.status.send_modify(|status| {
             let applied = &mut status.applied;
             if let Brought::Applied { ops, took } = brought {
@@ -162,6 +157,9 @@ impl Reporter {
                 applied.runtime += 1;
             }
             applied.draining = draining;
+            if let Some(state) = state {
+                serves(applied, state, snapshot);
+            }
         });
     }
 
