@@ -12,7 +12,6 @@ umask 022
 root=$(cd "$(dirname "$0")/.." && pwd)
 dist=$(realpath -m "${1:-$root/dist}")
 work=$(realpath -m "${RPM_WORK:-$root/build/rpm}")
-version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
 mkdir -p "$work"/{bin,log}
 [ "${RPM_OFFLINE:-0}" != 1 ] || export CARGO_NET_OFFLINE=true
 lap() { printf 'rpm: %4d s  %s\n' "$SECONDS" "$*" >&2; }
@@ -35,9 +34,6 @@ step() {
     fi
     lap "$name"
 }
-
-# A tar file that depends on nothing but names and contents.
-pack=(tar --sort=name --owner=0 --group=0 --numeric-owner --mode=go=rX,u+rw --mtime=@1)
 
 toolchain() {
     # Copied last: what is there is whole, and as asked for.

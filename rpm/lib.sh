@@ -1,4 +1,9 @@
-# How each package is built and signed. Sourced by build.sh and by the tests, with root, work and version set.
+# How each package is built and signed. Sourced by build.sh, sources.sh and the tests, with root set, and work for what
+# builds.
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+
+# A tar file that depends on nothing but names and contents.
+pack=(tar --sort=name --owner=0 --group=0 --numeric-owner --mode=go=rX,u+rw --mtime=@1)
 
 package() {
     local name=$1

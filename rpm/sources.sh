@@ -8,14 +8,15 @@
 # apt checks the archive's signature, that its index and that the files' digests; it downloads what DIR/download
 # does not have yet.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$(dirname "$0")/.." && pwd)
 dir=$(realpath -m "$1")
-archive=$("$here/../tools/debian-archive")
+archive=$("$root/tools/debian-archive")
+. "$root/rpm/lib.sh"
 mkdir -p "$dir/apt/lists/partial" "$dir/download"
 cd "$dir"
 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-for suite in $(grep -v '^#' "$here/versions" | cut -d' ' -f3 | sort -u); do
+for suite in $(grep -v '^#' "$root/rpm/versions" | cut -d' ' -f3 | sort -u); do
     at=$archive
     [ "$suite" = "${suite%-security}" ] || at=$archive-security
     echo "deb-src [signed-by=$keyring] $at $suite main"
@@ -56,11 +57,10 @@ while read -r name _ suite; do
         rm -rf "$tree/.pc"
     fi
     written=$((written + $(dpkg-parsechangelog -l "$tree/debian/changelog" -S Timestamp)))
-    # Sorted, without owners and times, so that the same source gives the same file.
-    tar --sort=name --owner=0 --group=0 --numeric-owner --mode=go=rX,u+rw --mtime=@1 -C unpacked -cf "$short-$upstream.tar" "$short-$upstream"
+    "${pack[@]}" -C unpacked -cf "$short-$upstream.tar" "$short-$upstream"
     echo "%global ${short}_version $upstream" >>head
     echo "$name $debian $suite" >>sources.new
-done < <(grep -v '^#' "$here/versions")
+done < <(grep -v '^#' "$root/rpm/versions")
 rm -rf unpacked
 # The times of their last changes, added up: whichever source is renewed, the sum grows.
 echo "%global sources_written $written" >>head

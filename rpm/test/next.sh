@@ -7,15 +7,14 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 out=$(realpath -m "$1")
 work=$(realpath -m "${RPM_WORK:-$root/build/rpm}")
 next=$work/next
-version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+. "$root/rpm/lib.sh"
 rm -rf "$next" "$out"
 mkdir -p "$next"/{SOURCES,BUILD/baton,BUILD/baton-haproxy,tree} "$out"
 cp "$work/SOURCES/baton-$version-vendor.tar" "$next/SOURCES/"
 tar -C "$next/tree" -xf "$work/SOURCES/baton-$version.tar"
 tree=$next/tree/baton-$version
 echo '# A line that the release before did not have.' >>"$tree/packaging/etc/baton.toml"
-tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@1 -C "$next/tree" -cf "$next/SOURCES/baton-$version.tar" "baton-$version"
-. "$root/rpm/lib.sh"
+"${pack[@]}" -C "$next/tree" -cf "$next/SOURCES/baton-$version.tar" "baton-$version"
 log() { "$@" >>"$next/log" 2>&1 || { tail -30 "$next/log" >&2; exit 1; }; }
 
 # What was compiled is there already.

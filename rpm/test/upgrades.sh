@@ -26,8 +26,8 @@ executions() { on "$1" 'journalctl -u baton --no-pager | grep -c "SIGUSR2: execu
 # The newest child of the master.
 worker() { on "$1" 'pgrep -n -P $(systemctl show -p MainPID --value baton-haproxy)'; }
 
-# in_place HOST RELEASE DNF PACKAGES...: afterwards each of PACKAGES is of RELEASE (its first number), and its process, the same as before,
-# runs what is installed; nothing else was started anew, and the address stayed.
+# in_place HOST RELEASE DNF PACKAGES...: afterwards each of PACKAGES is of RELEASE (its first number), and its process,
+# the same as before, runs what is installed; nothing else was started anew, and the address stayed.
 in_place() {
     local host=$1 release=$2 dnf=$3 before executed child now package
     shift 3
