@@ -19,6 +19,9 @@ use axum::extract::{Path as Segment, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -61,8 +64,9 @@ pub type ReloadRequest = oneshot::Sender<Result<Vec<String>, String>>;
 /// # Errors
 /// When another `baton` answers there, or the path cannot be used.
 pub async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
-    if UnixStream::connect(path).await.is_ok() {
-        bail!("another baton answers on {}; stop it, or give this one another admin.socket", path.display());
+    if let Some(pid) = listener(path).await {
+        let path = path.display();
+        bail!("another baton, pid {pid}, answers on {path}; stop it, or give this one another admin.socket");
     }
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
@@ -77,6 +81,16 @@ pub async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
         .with_context(|| format!("set the mode of {}", path.display()))?;
     Ok(listener)
+}
+
+/// The process that listens there, if there is one and it is another one.
+///
+/// A socket may outlive its process: a child that was forked has it until it executes its own program. Whoever
+/// listened first is gone then, or became this process, by an upgrade in place.
+async fn listener(path: &Path) -> Option<i32> {
+    let pid = UnixStream::connect(path).await.ok()?.peer_cred().ok()?.pid()?;
+    let own = i32::try_from(std::process::id()).ok()?;
+    (pid != own && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)).then_some(pid)
 }
 
 /// Answers until `stop`.
@@ -188,4 +202,21 @@ pub struct VipAnswer {
     pub error: Option<String>,
     /// A line for each virtual router.
     pub done: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_left_from_before_an_upgrade_in_place_is_no_other_baton() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("baton.sock");
+        // As a child has it that was forked shortly before the upgrade.
+        let before = bind(&path).await.unwrap();
+        let after = bind(&path).await.unwrap();
+        drop(before);
+        let (client, accepted) = tokio::join!(UnixStream::connect(&path), after.accept());
+        assert!(client.is_ok() && accepted.is_ok());
+    }
 }
