@@ -1,5 +1,6 @@
 //! A real `baton` process with its HAProxy, started by a test and gone with it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -155,10 +156,13 @@ impl Baton {
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
 
-    /// How many masters of HAProxy run for it: those that are nobody's worker.
+    /// How many masters of HAProxy run for it.
     pub fn masters(&self) -> usize {
-        let all = haproxy_of(self.dir.path());
-        all.iter().filter(|pid| leftover::parent(**pid).is_some_and(|parent| !all.contains(&parent))).count()
+        // By their names: a master that executes itself has no command line for a moment.
+        let is_haproxy =
+            |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "haproxy");
+        let master = |pid: i32| leftover::parent(pid).filter(is_haproxy).unwrap_or(pid);
+        haproxy_of(self.dir.path()).into_iter().map(master).collect::<BTreeSet<_>>().len()
     }
 
     /// Kills its HAProxy, master and workers at once.
