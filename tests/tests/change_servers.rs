@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use e2e::lab::client::get;
 use e2e::sim::Mode;
-use plane::{Cost, Plane, app, plane, plane_of, until, watch::watching};
+use plane::{Cost, Plane, app, plane, plane_of, plane_of_a_file, until, watch::watching};
 use scene::answering;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 const WEB: &str = "http://127.0.0.1:10001/";
 const APPS: &[(&str, u16)] = &[("/web", 10_001)];
@@ -95,6 +96,35 @@ fn a_suspended_app_of_mode_tcp_closes_and_is_resumed_without_a_reload() {
                 assert_eq!(answering(WEB, 1).await.len(), 1);
             })
             .await;
+    });
+}
+
+#[test]
+fn a_server_outlives_those_who_wait_to_try_it_again() {
+    plane_of_a_file(|plane| async move {
+        plane.sim.post_app(&app("/web", 10_001, &[], 1)).unwrap();
+        assert!(plane.sim.wait_settled(Duration::from_secs(10)).await);
+        plane.say("/web", 10_001, &[]);
+        assert_eq!(answering(WEB, 1).await.len(), 1);
+        plane.settled().await;
+        // Nothing listens there any more, and HAProxy tries again for some seconds.
+        plane.sim.put_app("/web", &json!({"instances": 0})).unwrap();
+        assert!(plane.sim.wait_settled(Duration::from_secs(10)).await);
+        let mut clients = JoinSet::new();
+        for _ in 0..40 {
+            clients.spawn(get(WEB, &[]));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        plane.say("/web", 10_001, &[]);
+        for answer in clients.join_all().await {
+            assert_eq!(answer.status, 503, "{answer:?}\n{}", plane.baton.log());
+        }
+        let deleted = |_: &Value| plane.baton.log().contains("Server deleted.");
+        plane.baton.until("it goes in the end", deleted).await.unwrap();
+        let log = plane.baton.log();
+        let (before, after) = log.split_once("Server deleted.").unwrap();
+        assert_eq!((before.matches("<NOSRV>").count(), after.matches("<NOSRV>").count()), (40, 0), "{log}");
+        assert_eq!(plane.counts().await.restarts, 0, "{log}");
     });
 }
 

@@ -15,7 +15,7 @@ use haproxy::certs::Certificates;
 use haproxy::diff::{Op, Place, Plan, Running, certificates, certificates_again, diff, within};
 use haproxy::features::Features;
 use haproxy::model::LbState;
-use haproxy::runtime::drains::Drains;
+use haproxy::runtime::drains::{Drains, Removed, TURN_AROUND};
 use haproxy::runtime::lingering::Lingering;
 use haproxy::runtime::{Client, RuntimeError, Worker};
 
@@ -83,7 +83,7 @@ impl Live {
 
     /// Servers on their way out.
     pub(super) fn draining(&self) -> usize {
-        self.drains.len()
+        self.drains.draining()
     }
 
     /// Whether HAProxy has something of apps that are gone: a listener, an empty backend.
@@ -321,8 +321,8 @@ impl Live {
         [self.drains.deadline(), self.lingering.deadline()].into_iter().flatten().min()
     }
 
-    /// Looks after them. What fails is tried again: nothing goes to them any more.
-    pub(super) async fn tick(&mut self) {
+    /// Looks after them, with HAProxy's `timeout connect`. What fails is tried again: nothing goes to them any more.
+    pub(super) async fn tick(&mut self, connect: Duration) {
         self.end_old_sessions().await;
         if self.drains.deadline().is_none_or(|at| at > Instant::now()) {
             return;
@@ -335,15 +335,15 @@ impl Live {
                 Default::default()
             }
         };
-        let removals = self.drains.tick(&sessions, Instant::now());
+        let removals = self.drains.tick(&sessions, connect + TURN_AROUND, Instant::now());
         if removals.is_empty() {
             return;
         }
         match self.client.remove(&current.worker, &removals).await {
             Ok(removed) => {
                 for (place, how) in removed {
-                    self.drains.ended(&place, how);
-                    if how == haproxy::runtime::drains::Removed::Gone {
+                    self.drains.ended(&place, how, Instant::now());
+                    if how == Removed::Gone {
                         current.running.gone(&place);
                     }
                 }

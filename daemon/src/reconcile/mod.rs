@@ -176,7 +176,8 @@ impl Reconcile {
                 }
                 Event::Due => task.work().await?,
                 Event::Drains => {
-                    task.live.tick().await;
+                    let connect = task.inputs.builder.config.haproxy.timeouts.connect.into();
+                    task.live.tick(connect).await;
                     task.reporter.draining(task.live.draining());
                 }
                 Event::Files => task.follow().await?,

@@ -12,6 +12,8 @@ use crate::diff::{CertChange, MapChange, Op, Place};
 use crate::model::{Admin, BackendId, Weight};
 use crate::text;
 
+use super::drains::Removal;
+
 /// One line and what may be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Command {
@@ -118,14 +120,20 @@ impl Command {
         Self::silent(format!("clear map @{version} {}", map.as_str()))
     }
 
-    /// Takes a server out for good. It may be in drain or in maintenance: the way through drain makes
-    /// HAProxy close the idle connections that would keep it.
-    pub(super) fn remove(place: &Place, cut: bool) -> Vec<Self> {
-        let mut commands = vec![state(place, Admin::Drain), state(place, Admin::Maint)];
-        if cut {
+    /// A step of taking a server out for good. It may be in drain or in maintenance: the way through drain
+    /// makes HAProxy close the idle connections that would keep it.
+    pub(super) fn remove(removal: &Removal) -> Vec<Self> {
+        let Removal { place, cut, delete } = removal;
+        let mut commands = match delete {
+            true => vec![],
+            false => vec![state(place, Admin::Drain), state(place, Admin::Maint)],
+        };
+        if *cut {
             commands.push(Self::silent(format!("shutdown sessions server {place}")));
         }
-        commands.push(Self::delete(place));
+        if *delete {
+            commands.push(Self::delete(place));
+        }
         commands
     }
 

@@ -1,5 +1,11 @@
 //! The end of servers that are not wanted any more: in drain until their connections are through
-//! or their time is up, then deleted.
+//! or their time is up, then in maintenance, and deleted a while later.
+//!
+//! Why later: who could not connect to a server waits up to a second before trying it again, and, if it
+//! is in maintenance by then, up to another second before trying somebody else. In the second wait HAProxy does
+//! not count it among the server's streams; deletes the server; and the stream writes into freed memory
+//! (2.6.12 aborts at times; 3.0.11 has the same lines: `stream_choose_redispatch`, then
+//! `assign_server_and_queue`).
 //!
 //! Ticked by the reconcile loop with what HAProxy says about their sessions. Pure: time is an
 //! argument, and what is to be done is an answer.
@@ -14,8 +20,17 @@ use crate::model::BackendId;
 #[derive(Debug, Clone)]
 pub struct Drains {
     timeout: Duration,
-    leaving: BTreeMap<Place, Instant>,
+    leaving: BTreeMap<Place, Leaving>,
     next: Option<Look>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+struct Leaving {
+    /// Its connections have so long.
+    until: Instant,
+    /// In maintenance since then.
+    closed: Option<Instant>,
 }
 
 /// When to look again.
@@ -33,14 +48,18 @@ pub struct Removal {
     pub place: Place,
     /// Its connections are cut: it had its time.
     pub cut: bool,
+    /// It is deleted, too; otherwise it comes into maintenance only.
+    pub delete: bool,
 }
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removed {
+    /// It is in maintenance.
+    Closed,
     /// HAProxy does not know it any more.
     Gone,
-    /// It has connections still: again at the next look.
+    /// It has connections still: all of it again.
     Busy,
 }
 
@@ -89,9 +108,9 @@ impl Drains {
         self.leaving.keys().map(|place| place.backend.clone()).collect()
     }
 
-    /// How many are on their way out.
-    pub fn len(&self) -> usize {
-        self.leaving.len()
+    /// How many may finish their connections still.
+    pub fn draining(&self) -> usize {
+        self.leaving.values().filter(|leaving| leaving.closed.is_none()).count()
     }
 
     /// Whether none is.
@@ -99,34 +118,44 @@ impl Drains {
         self.leaving.is_empty()
     }
 
-    /// The sessions are these; who can go?
-    pub fn tick(&mut self, sessions: &BTreeMap<Place, u32>, now: Instant) -> Vec<Removal> {
-        let removal = |(place, until): (&Place, &Instant)| {
-            let late = now >= *until;
+    /// The sessions are these; who can go? Between maintenance and deletion are at least `wait`: HAProxy's
+    /// `timeout connect` and [`TURN_AROUND`].
+    pub fn tick(&mut self, sessions: &BTreeMap<Place, u32>, wait: Duration, now: Instant) -> Vec<Removal> {
+        let mut removals = Vec::new();
+        for (place, leaving) in &mut self.leaving {
+            let late = now >= leaving.until;
             // Whom HAProxy does not list is gone, which deleting it will tell.
             let idle = sessions.get(place).map_or(!late, |count| *count == 0);
-            (idle || late).then(|| Removal { place: place.clone(), cut: !idle })
-        };
-        let removals = self.leaving.iter().filter_map(removal).collect();
-        let soonest = self.leaving.values().filter(|until| **until > now).min();
+            if !idle && !late {
+                // Somebody came before it was closed.
+                leaving.closed = None;
+                continue;
+            }
+            let delete = leaving.closed.is_some_and(|closed| closed + wait <= now);
+            if delete || leaving.closed.is_none() {
+                removals.push(Removal { place: place.clone(), cut: !idle, delete });
+            }
+        }
         if let Some(look) = &mut self.next {
             look.pause = (look.pause * 2).min(LAST_PAUSE);
-            look.at = soonest.map_or(now + look.pause, |until| (now + look.pause).min(*until));
+            let times = self.leaving.values().map(|leaving| leaving.next(wait, now, look.pause));
+            look.at = times.min().unwrap_or(now + look.pause);
         }
         removals
     }
 
     /// What became of a removal.
-    pub fn ended(&mut self, place: &Place, how: Removed) {
+    pub fn ended(&mut self, place: &Place, how: Removed, now: Instant) {
         if how == Removed::Gone {
             self.leaving.remove(place);
             self.settle();
+        } else if let Some(leaving) = self.leaving.get_mut(place) {
+            leaving.closed = (how == Removed::Closed).then_some(now);
         }
     }
 
     fn begin(&mut self, place: Place, now: Instant) {
-        let until = now + self.timeout;
-        self.leaving.entry(place).or_insert(until);
+        self.leaving.entry(place).or_insert(Leaving { until: now + self.timeout, closed: None });
         let at = now + FIRST_PAUSE.min(self.timeout);
         let at = self.next.map_or(at, |look| look.at.min(at));
         self.next = Some(Look { at, pause: FIRST_PAUSE });
@@ -138,6 +167,20 @@ impl Drains {
         }
     }
 }
+
+impl Leaving {
+    /// When to look after it.
+    fn next(self, wait: Duration, now: Instant, pause: Duration) -> Instant {
+        let coming = |at: &Instant| *at > now;
+        match self.closed.map(|closed| closed + wait).filter(coming) {
+            Some(deletion) => deletion,
+            None => Some(self.until).filter(coming).map_or(now + pause, |until| until.min(now + pause)),
+        }
+    }
+}
+
+/// HAProxy's two waits, and a moment for what it then does.
+pub const TURN_AROUND: Duration = Duration::from_millis(2_500);
 
 /// An answer of the server is often through by then.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -161,19 +161,19 @@ impl Client {
         self.bounded(backends.len() * 2, ask).await
     }
 
-    /// Deletes servers that had their time.
+    /// Closes servers that had their time, or deletes them.
     ///
     /// # Errors
     /// See [`RuntimeError`]. A server that is still busy is none.
     pub async fn remove(&self, worker: &Worker, removals: &[Removal]) -> Result<Vec<(Place, Removed)>, RuntimeError> {
-        let batches: Vec<_> = removals.iter().map(|removal| Command::remove(&removal.place, removal.cut)).collect();
+        let batches: Vec<_> = removals.iter().map(Command::remove).collect();
         let remove = async {
             let (mut connection, _) = self.open(Some(worker)).await?;
             let mut replies = connection.ask(&batches.concat()).await?.into_iter();
             let mut results = Vec::with_capacity(removals.len());
             for (removal, commands) in removals.iter().zip(&batches) {
                 let replies: Vec<_> = replies.by_ref().take(commands.len()).collect();
-                results.push((removal.place.clone(), removed(commands, &replies)?));
+                results.push((removal.place.clone(), removed(removal, commands, &replies)?));
             }
             Ok(results)
         };
@@ -310,10 +310,13 @@ async fn swap(connection: &mut Connection, map: &MapName, entries: &[(String, St
 }
 
 /// What became of one removal.
-fn removed(commands: &[Command], replies: &[String]) -> Result<Removed, RuntimeError> {
+fn removed(removal: &Removal, commands: &[Command], replies: &[String]) -> Result<Removed, RuntimeError> {
     let Some((command, reply)) = commands.last().zip(replies.last()) else { return Ok(Removed::Busy) };
-    if command.accepts(reply) || command::is_unknown(reply) {
+    if command::is_unknown(reply) {
         return Ok(Removed::Gone);
+    }
+    if command.accepts(reply) {
+        return Ok(if removal.delete { Removed::Gone } else { Removed::Closed });
     }
     if command::is_busy(reply) {
         return Ok(Removed::Busy);

@@ -210,19 +210,25 @@ async fn a_map_is_replaced_in_its_own_version_or_the_version_is_thrown_away() {
 
 #[tokio::test]
 async fn a_server_that_cannot_be_deleted_yet_is_busy_and_one_unknown_is_gone() {
+    use Removed::{Busy, Closed, Gone};
     let fake = Fake::greeting(|line| match line {
         "del server a_80/x" => text("Server still has connections attached to it, cannot remove it.\n> "),
         "del server a_80/y" => text("Server deleted.\n> "),
         line if line.ends_with('z') || line.contains("a_80/z ") => text("No such server.\n\n> "),
         _ => text("\n> "),
     });
-    let removal = |server, cut| Removal { place: place(server), cut };
-    let results = fake.client.remove(&worker(), &[removal("x", true), removal("y", false), removal("z", false)]).await;
-    let expected = [(place("x"), Removed::Busy), (place("y"), Removed::Gone), (place("z"), Removed::Gone)];
-    assert_eq!(results.unwrap(), expected);
-    assert_eq!(fake.lines.try_iter().filter(|line| line.starts_with("shutdown sessions server")).count(), 1);
+    let close = |server, cut| Removal { place: place(server), cut, delete: false };
+    let delete = |server, cut| Removal { place: place(server), cut, delete: true };
+    let removals = [close("v", true), close("w", false), delete("x", true), delete("y", false), close("z", false)];
+    let results = fake.client.remove(&worker(), &removals).await.unwrap();
+    assert_eq!(results.into_iter().map(|(_, how)| how).collect::<Vec<_>>(), [Closed, Closed, Busy, Gone, Gone]);
+    let lines: Vec<_> = fake.lines.try_iter().filter(|line| line.contains("a_80/")).collect();
+    let begins = |what: &str| lines.iter().filter(|line| line.starts_with(what)).count();
+    assert_eq!((begins("shutdown sessions server"), begins("del server")), (2, 2), "{lines:?}");
+    let to_x: Vec<_> = lines.iter().filter(|line| line.ends_with("/x")).collect();
+    assert_eq!(to_x, ["shutdown sessions server a_80/x", "del server a_80/x"], "out of maintenance not even shortly");
     let fake = Fake::greeting(|_| text("Permission denied\n\n> "));
-    assert!(fake.client.remove(&worker(), &[removal("x", false)]).await.is_err());
+    assert!(fake.client.remove(&worker(), &[delete("x", false)]).await.is_err());
 }
 
 const STATE: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight \
@@ -307,28 +313,39 @@ fn a_server_goes_when_its_sessions_are_through_or_its_time_is_up() {
     let start = Instant::now();
     let at = |ms| start + Duration::from_millis(ms);
     let counts = |x, y| BTreeMap::from([(place("x"), x), (place("y"), y)]);
-    let gone = |server: &str, cut| Removal { place: place(server), cut };
+    let close = |server: &str, cut| Removal { place: place(server), cut, delete: false };
+    let delete = |server: &str, cut| Removal { place: place(server), cut, delete: true };
     let mut drains = Drains::new(Duration::from_secs(1));
     assert_eq!(drains.deadline(), None);
     drains.note(&[Op::Drain { place: place("x") }, Op::Drain { place: place("y") }], start);
     assert_eq!((drains.deadline(), drains.backends()), (Some(at(50)), BTreeSet::from([backend()])));
-    assert_eq!(drains.tick(&counts(2, 0), at(50)), [gone("y", false)]);
-    drains.ended(&place("y"), Removed::Busy);
-    assert_eq!(drains.deadline(), Some(at(150)));
-    assert_eq!(drains.tick(&counts(2, 0), at(150)), [gone("y", false)], "again");
-    drains.ended(&place("y"), Removed::Gone);
-    assert_eq!((drains.len(), drains.deadline()), (1, Some(at(350))));
-    for now in [350, 750] {
-        assert_eq!(drains.tick(&counts(2, 0), at(now)), []);
-    }
-    assert_eq!(drains.deadline(), Some(at(1_000)), "its time, not the next look");
-    assert_eq!(drains.tick(&counts(2, 0), at(1_000)), [gone("x", true)]);
-    drains.ended(&place("x"), Removed::Busy);
-    assert_eq!(drains.deadline(), Some(at(2_000)), "not at once: it is cut already");
-    assert_eq!(drains.tick(&BTreeMap::new(), at(2_000)), [gone("x", true)], "not listed");
-    drains.ended(&place("x"), Removed::Gone);
+    assert_eq!(drains.tick(&counts(2, 0), WAIT, at(50)), [close("y", false)]);
+    drains.ended(&place("y"), Removed::Closed, at(50));
+    assert_eq!((drains.draining(), drains.deadline()), (1, Some(at(150))));
+    assert_eq!(drains.tick(&counts(2, 0), WAIT, at(150)), [], "who failed with y may wait yet");
+    assert_eq!(drains.tick(&counts(2, 1), WAIT, at(350)), [], "and who came before it was closed");
+    assert_eq!(drains.tick(&counts(2, 0), WAIT, at(750)), [close("y", false)]);
+    drains.ended(&place("y"), Removed::Closed, at(750));
+    assert_eq!(drains.deadline(), Some(at(1_000)), "the time of x, not the next look");
+    assert_eq!(drains.tick(&counts(2, 0), WAIT, at(1_000)), [close("x", true)]);
+    drains.ended(&place("x"), Removed::Closed, at(1_000));
+    assert_eq!(drains.tick(&counts(1, 0), WAIT, at(2_000)), [], "it is cut already");
+    assert_eq!((drains.draining(), drains.deadline()), (0, Some(at(6_250))), "two waits and a connect after y");
+    assert_eq!(drains.tick(&counts(1, 0), WAIT, at(6_250)), [delete("y", false)]);
+    drains.ended(&place("y"), Removed::Gone, at(6_250));
+    assert_eq!(drains.deadline(), Some(at(6_500)));
+    assert_eq!(drains.tick(&counts(1, 0), WAIT, at(6_500)), [delete("x", true)]);
+    drains.ended(&place("x"), Removed::Busy, at(6_500));
+    assert_eq!(drains.deadline(), Some(at(7_500)));
+    assert_eq!(drains.tick(&counts(0, 0), WAIT, at(7_500)), [close("x", false)], "all of it again");
+    drains.ended(&place("x"), Removed::Closed, at(7_500));
+    assert_eq!(drains.tick(&BTreeMap::new(), WAIT, at(13_000)), [delete("x", true)], "not listed");
+    drains.ended(&place("x"), Removed::Gone, at(13_000));
     assert_eq!((drains.is_empty(), drains.deadline()), (true, None));
 }
+
+/// With the default of `timeout connect`.
+const WAIT: Duration = Duration::from_secs(3).saturating_add(drains::TURN_AROUND);
 
 #[test]
 fn who_comes_back_or_is_reloaded_away_is_not_waited_for() {
@@ -336,13 +353,16 @@ fn who_comes_back_or_is_reloaded_away_is_not_waited_for() {
     let mut drains = Drains::new(Duration::from_secs(1));
     drains.note(&[Op::Drain { place: place("x") }], start);
     drains.note(&[Op::Let { place: place("x"), admin: Admin::Ready, checked: false }], start);
-    assert_eq!((drains.len(), drains.deadline()), (0, None));
+    assert_eq!((drains.draining(), drains.deadline()), (0, None));
     drains.note(&[Op::Drain { place: place("x") }], start);
     drains.forget();
-    assert_eq!((drains.len(), drains.deadline()), (0, None));
+    assert_eq!((drains.draining(), drains.deadline()), (0, None));
     drains.note(&[Op::Drain { place: place("x") }], start);
     drains.adopt([place("y")], start + Duration::from_secs(5));
-    let idle = BTreeMap::from([(place("y"), 1)]);
-    assert_eq!(drains.tick(&idle, start + Duration::from_millis(5_500)), []);
-    assert_eq!(drains.tick(&idle, start + Duration::from_secs(6)), [Removal { place: place("y"), cut: true }]);
+    let busy = BTreeMap::from([(place("y"), 1)]);
+    assert_eq!(drains.tick(&busy, WAIT, start + Duration::from_millis(5_500)), []);
+    assert_eq!(
+        drains.tick(&busy, WAIT, start + Duration::from_secs(6)),
+        [Removal { place: place("y"), cut: true, delete: false }]
+    );
 }

@@ -33,11 +33,11 @@ async fn a_request_under_way_is_answered_and_new_ones_go_elsewhere() {
         lab.change(vec![spec.with(&[two.addr])]).await;
         assert_eq!(spec.all().await, ["two"]);
         lab.look().await.unwrap();
-        assert_eq!(lab.drains.len(), 1, "it has a request still");
+        assert_eq!(lab.drains.draining(), 1, "it has a request still");
         one.release();
         assert_eq!(slow.await.unwrap(), "one");
         lab.drained().await;
-        assert_eq!((lab.drains.len(), lab.verified().await), (0, Plan::Unchanged));
+        assert_eq!((lab.drains.draining(), lab.verified().await), (0, Plan::Unchanged));
     }
 }
 
@@ -87,7 +87,7 @@ async fn idle_connections_do_not_keep_a_server() {
         spec.ask().await;
     }
     lab.change(vec![spec.with(&[two.addr])]).await;
-    assert!(lab.drained().await <= 2);
+    assert!(lab.drained().await <= 3);
     // In maintenance already when the request ends, and with an idle connection after it.
     lab.change(vec![spec.with(&[one.addr])]).await;
     lab.drained().await;
@@ -104,5 +104,5 @@ async fn idle_connections_do_not_keep_a_server() {
     if lab.features.version < (Version { major: 3, minor: 0, patch: 0 }) {
         assert!(lab.by_hand(&format!("del server {leaving}")).await.contains("still has connections"));
     }
-    assert!(lab.drained().await <= 2);
+    assert!(lab.drained().await <= 3);
 }

@@ -169,9 +169,10 @@ impl Lab {
     /// One look at what drains.
     pub(crate) async fn look(&mut self) -> Result<(), RuntimeError> {
         let sessions = self.client.sessions(&self.worker, &self.drains.backends()).await?;
-        let removals = self.drains.tick(&sessions, Instant::now());
+        // Nobody waits to try again here.
+        let removals = self.drains.tick(&sessions, Duration::from_millis(20), Instant::now());
         for (place, how) in self.client.remove(&self.worker, &removals).await? {
-            self.drains.ended(&place, how);
+            self.drains.ended(&place, how, Instant::now());
             if how == haproxy::runtime::drains::Removed::Gone {
                 self.running.gone(&place);
             }
