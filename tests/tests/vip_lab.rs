@@ -51,7 +51,8 @@ fn a_planned_stop_of_keepalived_moves_the_address_and_costs_its_skew_time() {
     // Skew_Time of priority 100 at 100 ms is 60.9 ms; the machine may be slow.
     let outage = log.outage().as_millis();
     assert!((55..=160).contains(&outage), "{outage} ms; the client was late by {:?}", log.latest);
-    assert!(log.lost() >= 20 && log.failures().is_empty(), "{} lost, {:?}", log.lost(), log.failures());
+    // Who was in the middle of a request may be reset.
+    assert!(log.lost() >= 20 && log.failures().len() <= 1, "{} lost, {:?}", log.lost(), log.failures());
     assert!(two.host().holds(address()) && !one.host().holds(address()));
 
     let file = capture.finish().unwrap();
@@ -127,20 +128,26 @@ fn what_a_killed_run_left_is_gone_with_the_next() {
     run.args(["--exact", "cables_can_be_pulled_and_die_one_way"]).stdout(Stdio::null()).stderr(Stdio::null());
     let mut run = run.spawn().unwrap();
     let prefix = format!("baton-lan-{}-", run.id());
-    let dirs = || {
+    let written = |name: &str| {
         let entries = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).count()
+        let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+        ours.filter(|entry| entry.path().join(name).exists()).count()
     };
+    let dirs = || written("");
     let running = || {
         let lines = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("cmdline"));
-        lines.filter(|line| std::fs::read_to_string(line).is_ok_and(|text| text.contains(&prefix))).count()
+        let texts = lines.filter_map(|line| std::fs::read_to_string(line).ok().map(|text| text.replace('\0', " ")));
+        texts.filter(|text| text.contains(&prefix)).collect::<Vec<_>>()
     };
     // Two load balancers: an HAProxy and two processes of keepalived on each.
-    wait_for("the other run's processes", PATIENCE, || running() >= 6).unwrap();
+    wait_for("the other run's processes", PATIENCE, || running().len() >= 6).unwrap();
+    // By then keepalived's child is to end with its parent.
+    wait_for("what keepalived's children write", PATIENCE, || written("vrrp.pid") == 2).unwrap();
     assert!(dirs() > 0);
     run.kill().unwrap();
     run.wait().unwrap();
-    wait_for("the kernel's end of them", PATIENCE, || running() == 0).unwrap();
+    let ended = wait_for("the kernel's end of them", PATIENCE, || running().is_empty());
+    assert!(ended.is_ok(), "{:#?}", running());
     let _lan = Lan::new().unwrap();
     assert_eq!(dirs(), 0);
 }

@@ -202,7 +202,7 @@ impl Pair {
         let skew = self.case.of(1).skew();
         match self.both[0].kind() {
             // It keeps the address until the other one has it; some for a busy machine.
-            Kind::Baton => assert!(log.outage() < SLACK * 2 + log.disturbed * 2, "{}", told(&log)),
+            Kind::Baton => assert!(log.outage() < self.slack() + log.disturbed * 2, "{}", told(&log)),
             Kind::Keepalived => {
                 let fits = log.outage() + SLACK >= skew && log.outage() <= skew + self.busy() + log.disturbed;
                 assert!(fits, "skew {skew:?}, {}\n{}", told(&log), logs(&self.both));
@@ -314,6 +314,11 @@ impl Pair {
     /// duplicate address detection, and that one waits for its turn like any process.
     fn busy(&self) -> Duration {
         if self.case.address().is_ipv4() { BUSY } else { BUSY * 8 }
+    }
+
+    /// As [`Self::busy`], where the old one keeps the address for a moment (`vrrp`'s linger).
+    fn slack(&self) -> Duration {
+        if self.case.address().is_ipv4() { SLACK * 2 } else { SLACK * 8 }
     }
 
     fn probe(&self) -> Watching {
