@@ -324,25 +324,27 @@ impl Live {
     /// Looks after them, with HAProxy's `timeout connect`. What fails is tried again: nothing goes to them any more.
     pub(super) async fn tick(&mut self, connect: Duration) {
         self.end_old_sessions().await;
-        if self.drains.deadline().is_none_or(|at| at > Instant::now()) {
+        let now = Instant::now();
+        if self.drains.deadline().is_none_or(|at| at > now) {
             return;
         }
         let Some(current) = &mut self.current else { return self.drains.forget() };
-        let sessions = match self.client.sessions(&current.worker, &self.drains.backends()).await {
+        let sessions = match self.client.sessions(&current.worker, &self.drains.backends(now)).await {
             Ok(sessions) => sessions,
             Err(why) => {
                 log::debug!("ask about draining servers: {why}");
                 Default::default()
             }
         };
-        let removals = self.drains.tick(&sessions, connect + TURN_AROUND, Instant::now());
+        let removals = self.drains.tick(&sessions, now);
         if removals.is_empty() {
             return;
         }
         match self.client.remove(&current.worker, &removals).await {
             Ok(removed) => {
+                let deletion = Instant::now() + connect + TURN_AROUND;
                 for (place, how) in removed {
-                    self.drains.ended(&place, how, Instant::now());
+                    self.drains.ended(&place, how, deletion);
                     if how == Removed::Gone {
                         current.running.gone(&place);
                     }

@@ -29,8 +29,8 @@ pub struct Drains {
 struct Leaving {
     /// Its connections have so long.
     until: Instant,
-    /// In maintenance since then.
-    closed: Option<Instant>,
+    /// In maintenance, and to be deleted then.
+    deletion: Option<Instant>,
 }
 
 /// When to look again.
@@ -104,13 +104,14 @@ impl Drains {
     }
 
     /// The backends to ask about.
-    pub fn backends(&self) -> BTreeSet<BackendId> {
-        self.leaving.keys().map(|place| place.backend.clone()).collect()
+    pub fn backends(&self, now: Instant) -> BTreeSet<BackendId> {
+        let asked = self.leaving.iter().filter(|(_, leaving)| !leaving.waits(now));
+        asked.map(|(place, _)| place.backend.clone()).collect()
     }
 
     /// How many may finish their connections still.
     pub fn draining(&self) -> usize {
-        self.leaving.values().filter(|leaving| leaving.closed.is_none()).count()
+        self.leaving.values().filter(|leaving| leaving.deletion.is_none()).count()
     }
 
     /// Whether none is.
@@ -118,44 +119,42 @@ impl Drains {
         self.leaving.is_empty()
     }
 
-    /// The sessions are these; who can go? Between maintenance and deletion are at least `wait`: HAProxy's
-    /// `timeout connect` and [`TURN_AROUND`].
-    pub fn tick(&mut self, sessions: &BTreeMap<Place, u32>, wait: Duration, now: Instant) -> Vec<Removal> {
+    /// The sessions are these; who can go?
+    pub fn tick(&mut self, sessions: &BTreeMap<Place, u32>, now: Instant) -> Vec<Removal> {
         let mut removals = Vec::new();
-        for (place, leaving) in &mut self.leaving {
+        for (place, leaving) in self.leaving.iter_mut().filter(|(_, leaving)| !leaving.waits(now)) {
             let late = now >= leaving.until;
             // Whom HAProxy does not list is gone, which deleting it will tell.
             let idle = sessions.get(place).map_or(!late, |count| *count == 0);
-            if !idle && !late {
-                // Somebody came before it was closed.
-                leaving.closed = None;
-                continue;
-            }
-            let delete = leaving.closed.is_some_and(|closed| closed + wait <= now);
-            if delete || leaving.closed.is_none() {
+            if idle || late {
+                let delete = leaving.deletion.is_some();
                 removals.push(Removal { place: place.clone(), cut: !idle, delete });
+            } else {
+                // Somebody came before it was in maintenance.
+                leaving.deletion = None;
             }
         }
         if let Some(look) = &mut self.next {
             look.pause = (look.pause * 2).min(LAST_PAUSE);
-            let times = self.leaving.values().map(|leaving| leaving.next(wait, now, look.pause));
+            let times = self.leaving.values().map(|leaving| leaving.next(now, look.pause));
             look.at = times.min().unwrap_or(now + look.pause);
         }
         removals
     }
 
-    /// What became of a removal.
-    pub fn ended(&mut self, place: &Place, how: Removed, now: Instant) {
+    /// What became of a removal. Who is in maintenance may be deleted at `deletion`: HAProxy's `timeout connect` and
+    /// [`TURN_AROUND`] from now, or later.
+    pub fn ended(&mut self, place: &Place, how: Removed, deletion: Instant) {
         if how == Removed::Gone {
             self.leaving.remove(place);
             self.settle();
         } else if let Some(leaving) = self.leaving.get_mut(place) {
-            leaving.closed = (how == Removed::Closed).then_some(now);
+            leaving.deletion = (how == Removed::Closed).then_some(deletion);
         }
     }
 
     fn begin(&mut self, place: Place, now: Instant) {
-        self.leaving.entry(place).or_insert(Leaving { until: now + self.timeout, closed: None });
+        self.leaving.entry(place).or_insert(Leaving { until: now + self.timeout, deletion: None });
         let at = now + FIRST_PAUSE.min(self.timeout);
         let at = self.next.map_or(at, |look| look.at.min(at));
         self.next = Some(Look { at, pause: FIRST_PAUSE });
@@ -169,13 +168,16 @@ impl Drains {
 }
 
 impl Leaving {
+    /// For its deletion, and nothing changes before.
+    fn waits(&self, now: Instant) -> bool {
+        self.deletion.is_some_and(|at| at > now)
+    }
+
     /// When to look after it.
-    fn next(self, wait: Duration, now: Instant, pause: Duration) -> Instant {
+    fn next(&self, now: Instant, pause: Duration) -> Instant {
         let coming = |at: &Instant| *at > now;
-        match self.closed.map(|closed| closed + wait).filter(coming) {
-            Some(deletion) => deletion,
-            None => Some(self.until).filter(coming).map_or(now + pause, |until| until.min(now + pause)),
-        }
+        let look = || Some(self.until).filter(coming).map_or(now + pause, |until| until.min(now + pause));
+        self.deletion.filter(coming).unwrap_or_else(look)
     }
 }
 

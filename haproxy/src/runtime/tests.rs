@@ -318,34 +318,33 @@ fn a_server_goes_when_its_sessions_are_through_or_its_time_is_up() {
     let mut drains = Drains::new(Duration::from_secs(1));
     assert_eq!(drains.deadline(), None);
     drains.note(&[Op::Drain { place: place("x") }, Op::Drain { place: place("y") }], start);
-    assert_eq!((drains.deadline(), drains.backends()), (Some(at(50)), BTreeSet::from([backend()])));
-    assert_eq!(drains.tick(&counts(2, 0), WAIT, at(50)), [close("y", false)]);
-    drains.ended(&place("y"), Removed::Closed, at(50));
+    assert_eq!((drains.deadline(), drains.backends(start)), (Some(at(50)), BTreeSet::from([backend()])));
+    assert_eq!(drains.tick(&counts(2, 0), at(50)), [close("y", false)]);
+    drains.ended(&place("y"), Removed::Closed, at(800));
     assert_eq!((drains.draining(), drains.deadline()), (1, Some(at(150))));
-    assert_eq!(drains.tick(&counts(2, 0), WAIT, at(150)), [], "who failed with y may wait yet");
-    assert_eq!(drains.tick(&counts(2, 1), WAIT, at(350)), [], "and who came before it was closed");
-    assert_eq!(drains.tick(&counts(2, 0), WAIT, at(750)), [close("y", false)]);
-    drains.ended(&place("y"), Removed::Closed, at(750));
-    assert_eq!(drains.deadline(), Some(at(1_000)), "the time of x, not the next look");
-    assert_eq!(drains.tick(&counts(2, 0), WAIT, at(1_000)), [close("x", true)]);
-    drains.ended(&place("x"), Removed::Closed, at(1_000));
-    assert_eq!(drains.tick(&counts(1, 0), WAIT, at(2_000)), [], "it is cut already");
-    assert_eq!((drains.draining(), drains.deadline()), (0, Some(at(6_250))), "two waits and a connect after y");
-    assert_eq!(drains.tick(&counts(1, 0), WAIT, at(6_250)), [delete("y", false)]);
-    drains.ended(&place("y"), Removed::Gone, at(6_250));
+    for now in [150, 350, 750] {
+        assert_eq!(drains.tick(&counts(2, 0), at(now)), [], "who failed with y may wait yet");
+    }
+    assert_eq!(drains.deadline(), Some(at(800)), "the deletion of y, not the next look");
+    assert_eq!(drains.tick(&counts(2, 1), at(800)), [], "who came before it was closed is not through");
+    assert_eq!(drains.deadline(), Some(at(1_000)), "the time of both");
+    assert_eq!(drains.tick(&counts(2, 0), at(1_000)), [close("x", true), close("y", false)]);
+    drains.ended(&place("x"), Removed::Closed, at(6_500));
+    drains.ended(&place("y"), Removed::Closed, at(6_500));
+    assert_eq!((drains.draining(), drains.backends(at(2_000))), (0, BTreeSet::new()), "nobody is asked about");
+    assert_eq!(drains.tick(&BTreeMap::new(), at(2_000)), [], "they are cut already");
     assert_eq!(drains.deadline(), Some(at(6_500)));
-    assert_eq!(drains.tick(&counts(1, 0), WAIT, at(6_500)), [delete("x", true)]);
+    assert_eq!(drains.backends(at(6_500)), BTreeSet::from([backend()]));
+    assert_eq!(drains.tick(&counts(1, 0), at(6_500)), [delete("x", true), delete("y", false)]);
+    drains.ended(&place("y"), Removed::Gone, at(6_500));
     drains.ended(&place("x"), Removed::Busy, at(6_500));
-    assert_eq!(drains.deadline(), Some(at(7_500)));
-    assert_eq!(drains.tick(&counts(0, 0), WAIT, at(7_500)), [close("x", false)], "all of it again");
-    drains.ended(&place("x"), Removed::Closed, at(7_500));
-    assert_eq!(drains.tick(&BTreeMap::new(), WAIT, at(13_000)), [delete("x", true)], "not listed");
+    assert_eq!((drains.draining(), drains.deadline()), (1, Some(at(7_500))));
+    assert_eq!(drains.tick(&counts(0, 0), at(7_500)), [close("x", false)], "all of it again");
+    drains.ended(&place("x"), Removed::Closed, at(13_000));
+    assert_eq!(drains.tick(&BTreeMap::new(), at(13_000)), [delete("x", true)], "not listed");
     drains.ended(&place("x"), Removed::Gone, at(13_000));
     assert_eq!((drains.is_empty(), drains.deadline()), (true, None));
 }
-
-/// With the default of `timeout connect`.
-const WAIT: Duration = Duration::from_secs(3).saturating_add(drains::TURN_AROUND);
 
 #[test]
 fn who_comes_back_or_is_reloaded_away_is_not_waited_for() {
@@ -360,9 +359,9 @@ fn who_comes_back_or_is_reloaded_away_is_not_waited_for() {
     drains.note(&[Op::Drain { place: place("x") }], start);
     drains.adopt([place("y")], start + Duration::from_secs(5));
     let busy = BTreeMap::from([(place("y"), 1)]);
-    assert_eq!(drains.tick(&busy, WAIT, start + Duration::from_millis(5_500)), []);
+    assert_eq!(drains.tick(&busy, start + Duration::from_millis(5_500)), []);
     assert_eq!(
-        drains.tick(&busy, WAIT, start + Duration::from_secs(6)),
+        drains.tick(&busy, start + Duration::from_secs(6)),
         [Removal { place: place("y"), cut: true, delete: false }]
     );
 }

@@ -168,11 +168,12 @@ impl Lab {
 
     /// One look at what drains.
     pub(crate) async fn look(&mut self) -> Result<(), RuntimeError> {
-        let sessions = self.client.sessions(&self.worker, &self.drains.backends()).await?;
-        // Nobody waits to try again here.
-        let removals = self.drains.tick(&sessions, Duration::from_millis(20), Instant::now());
+        let now = Instant::now();
+        let sessions = self.client.sessions(&self.worker, &self.drains.backends(now)).await?;
+        let removals = self.drains.tick(&sessions, now);
         for (place, how) in self.client.remove(&self.worker, &removals).await? {
-            self.drains.ended(&place, how, Instant::now());
+            // Nobody waits to try again here.
+            self.drains.ended(&place, how, now + Duration::from_millis(20));
             if how == haproxy::runtime::drains::Removed::Gone {
                 self.running.gone(&place);
             }
